@@ -1,0 +1,1 @@
+../../../flexgym/__init__.py

@@ -1,0 +1,1 @@
+../../../flexgym/cli.py

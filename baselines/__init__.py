@@ -1,0 +1,1 @@
+"""Exact and rule-based reference solutions of the worlds in `flexgym.envs`."""

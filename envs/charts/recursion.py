@@ -1,0 +1,203 @@
+"""Exact backward recursion of one store by merging slopes.
+
+With V the cost-to-go at the end of a period and psi the cost of the period against the
+change of stored energy, V_t(e) = min_e' V(e') + psi(e' - retention*e) is the infimal
+convolution of V with the mirrored psi. For convex piecewise-linear functions that is:
+add the left ends, merge the two sorted lists of slopes, cut to the store's limits.
+Source: Rockafellar, Convex Analysis (1970), section 16; Tseng & Luo, Math. Program. 74
+(1996), for sums and infimal convolutions of piecewise-linear functions.
+
+A function on [0, capacity] is a value at 0 and ascending slopes over lengths.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flexgym.envs.household.dynamics import (
+    CAPACITY,
+    DT_H,
+    ETA_C,
+    ETA_D,
+    LOAD,
+    PV,
+    RETENTION,
+    battery_range,
+    next_soc,
+    stage_cost,
+)
+
+
+@njit(cache=True)
+def convolve(
+    retention, capacity, value, slopes, lengths, count, psi_slopes, psi_lengths, psi_count,
+    psi_low, psi_cost, out_slopes, out_lengths,
+):  # fmt: skip
+    """One step back: min over the next state of cost-to-go plus cost of the period.
+
+    Args:
+        retention: Share of stored energy left after the period.
+        capacity: Capacity of the store, kWh.
+        value: Cost-to-go of the empty store after the period, EUR.
+        slopes: Its slopes, first ``count`` used, EUR/kWh ascending.
+        lengths: Lengths of its segments, kWh.
+        count: Number of its segments.
+        psi_slopes: Slopes of the period's cost, first ``psi_count`` used.
+        psi_lengths: Lengths of its segments, kWh.
+        psi_count: Number of its segments.
+        psi_low: Least change of stored energy, kWh.
+        psi_cost: Cost there, EUR.
+        out_slopes: Overwritten; as long as both lists together.
+        out_lengths: Likewise.
+
+    Returns:
+        Cost-to-go of the empty store before the period (EUR), number of segments written.
+    """
+    at = -psi_low
+    here = value + psi_cost
+    for k in range(psi_count):
+        at -= psi_lengths[k]
+        here += psi_slopes[k] * psi_lengths[k]
+    # Now (at, here) is the left end: the store is empty after charging all it can.
+    stop = retention * capacity
+    i, j, n = 0, psi_count - 1, 0
+    rest_i = lengths[0] if count > 0 else 0.0
+    rest_j = psi_lengths[j] if j >= 0 else 0.0
+    while at < stop and (i < count or j >= 0):
+        if j < 0 or (i < count and slopes[i] <= -psi_slopes[j]):
+            slope, width = slopes[i], rest_i
+            i += 1
+            rest_i = lengths[i] if i < count else 0.0
+        else:
+            slope, width = -psi_slopes[j], rest_j
+            j -= 1
+            rest_j = psi_lengths[j] if j >= 0 else 0.0
+        end = at + width
+        if at < 0.0:
+            cut = min(end, 0.0)
+            here += slope * (cut - at)
+            at = cut
+            if end <= 0.0:
+                continue
+        width = min(end, stop) - at
+        at = end
+        if width <= 0.0:
+            continue
+        slope *= retention
+        if n > 0 and out_slopes[n - 1] == slope:
+            out_lengths[n - 1] += width / retention
+        else:
+            out_slopes[n] = slope
+            out_lengths[n] = width / retention
+            n += 1
+    return here, n
+
+
+@njit(cache=True)
+def backward(house, series, terminal_price, offset, value, slopes, lengths):
+    """Cost-to-go of every period of a known day.
+
+    Args:
+        house: Shape (11,), see `house_row`.
+        series: Load, PV, import and export price, shape (4, T).
+        terminal_price: Pay for stored energy at the end, EUR/kWh.
+        offset: Shape (T + 2,), overwritten: segments of period t are
+            ``offset[t]:offset[t + 1]`` counted from the end of the day, i.e. position 0
+            holds the terminal value and position T the first period.
+        value: Shape (T + 1,), overwritten, same order: cost-to-go of the empty store, EUR.
+        slopes: Room for all segments, overwritten, EUR/kWh.
+        lengths: Likewise, kWh.
+
+    Returns:
+        True, or False where the room was too small.
+    """
+    T = series.shape[1]
+    psi_slopes = np.empty(6)
+    psi_lengths = np.empty(6)
+    offset[0] = 0
+    value[0] = 0.0
+    slopes[0] = -terminal_price
+    lengths[0] = house[CAPACITY]
+    offset[1] = 1 if house[CAPACITY] > 0.0 else 0
+    for k in range(T):
+        t = T - 1 - k
+        start, end = offset[k], offset[k + 1]
+        count = end - start
+        if end + count + 6 > len(slopes):
+            return False
+        psi_count, psi_low, psi_cost = stage_cost(
+            house, series[0, t], series[1, t], series[2, t], series[3, t], psi_slopes, psi_lengths
+        )
+        value[k + 1], n = convolve(
+            house[RETENTION], house[CAPACITY], value[k], slopes[start:end], lengths[start:end],
+            count, psi_slopes, psi_lengths, psi_count, psi_low, psi_cost, slopes[end:],
+            lengths[end:],
+        )  # fmt: skip
+        offset[k + 2] = end + n
+    return True
+
+
+@njit(cache=True)
+def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
+    """Battery power that minimises cost now plus cost-to-go, kW.
+
+    Args:
+        house: Shape (11,).
+        soc_kwh: State of charge, kWh.
+        load_kw: Load measured, kW.
+        pv_kw: PV measured, kW.
+        buy: Import price, EUR/kWh.
+        sell: Export price, EUR/kWh.
+        slopes: Slopes of the cost-to-go after the period, shape (k,), EUR/kWh ascending.
+        lengths: Lengths of its segments, shape (k,), kWh.
+    """
+    psi_slopes = np.empty(6)
+    psi_lengths = np.empty(6)
+    count, change, _ = stage_cost(house, load_kw, pv_kw, buy, sell, psi_slopes, psi_lengths)
+    left = house[RETENTION] * soc_kwh
+    # First segment of the cost-to-go that lies above the least reachable energy.
+    e = left + change
+    j = 0
+    reach = 0.0
+    n = len(slopes)
+    while j < n and reach + lengths[j] <= e:
+        reach += lengths[j]
+        j += 1
+    for k in range(count):
+        end = change + psi_lengths[k]
+        if left + end > 0.0:
+            change = max(change, -left)
+            while change < end:
+                if j >= n or psi_slopes[k] + slopes[j] >= 0.0:
+                    return _to_power(house, soc_kwh, load_kw, pv_kw, change)
+                to = reach + lengths[j] - left
+                if to > end:
+                    break
+                reach += lengths[j]
+                j += 1
+                change = max(change, to)
+        change = end
+    return _to_power(house, soc_kwh, load_kw, pv_kw, change)
+
+
+@njit(cache=True)
+def _to_power(house, soc_kwh, load_kw, pv_kw, change):
+    low, high = battery_range(house, soc_kwh, load_kw, pv_kw)
+    power = change / (house[ETA_C] * DT_H) if change > 0.0 else change * house[ETA_D] / DT_H
+    return min(max(power, low), high)
+
+
+@njit(cache=True)
+def dispatch(house, series, soc_kwh, offset, slopes, lengths, battery_kw):
+    """Follow the recursion forward from ``soc_kwh``; writes battery_kw (T,) in kW."""
+    T = series.shape[1]
+    for t in range(T):
+        start, end = offset[T - 1 - t], offset[T - t]
+        power = best_battery(
+            house, soc_kwh, series[LOAD, t], series[PV, t], series[2, t], series[3, t],
+            slopes[start:end], lengths[start:end],
+        )  # fmt: skip
+        battery_kw[t] = power
+        soc_kwh = next_soc(house, soc_kwh, power)
+    return soc_kwh

@@ -1,0 +1,64 @@
+"""Data of the worlds: SimBench extract, houses, calendar, prices. All offline.
+
+Nothing is read or imported before its name is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexgym.envs.data.calendar import (
+        EPISODES,
+        QUARTERS,
+        SPLITS,
+        date,
+        episode_start,
+        split_days,
+    )
+    from flexgym.envs.data.houses import HOUSE_SEEDS, SCENARIOS, FeederScenario, feeder43
+    from flexgym.envs.data.price_file import load_prices
+    from flexgym.envs.data.prices import Prices, synthetic_prices
+    from flexgym.envs.data.profiles import Profiles, load_grid, load_profiles, lv_bus_names
+
+__all__ = [
+    "EPISODES",
+    "HOUSE_SEEDS",
+    "QUARTERS",
+    "SCENARIOS",
+    "SPLITS",
+    "FeederScenario",
+    "Prices",
+    "Profiles",
+    "date",
+    "episode_start",
+    "feeder43",
+    "load_grid",
+    "load_prices",
+    "load_profiles",
+    "lv_bus_names",
+    "split_days",
+    "synthetic_prices",
+]
+
+_HOME = {
+    "calendar": ("EPISODES", "QUARTERS", "SPLITS", "date", "episode_start", "split_days"),
+    "houses": ("HOUSE_SEEDS", "SCENARIOS", "FeederScenario", "feeder43"),
+    "price_file": ("load_prices",),
+    "prices": ("Prices", "synthetic_prices"),
+    "profiles": ("Profiles", "load_grid", "load_profiles", "lv_bus_names"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,49 @@
+"""Every error flexgym raises on purpose.
+
+Each is also the built-in a caller would expect, and its message says what was got,
+what was expected and what to do.
+"""
+
+
+class FlexgymError(Exception):
+    """Base of all flexgym errors."""
+
+
+class HouseError(FlexgymError, ValueError):
+    """A device or connection parameter is outside its physical range."""
+
+
+class SeriesError(FlexgymError, ValueError):
+    """Exogenous series have wrong shapes, NaN, or impossible values."""
+
+
+class PriceDataError(FlexgymError, ValueError):
+    """A price file cannot be used as it is."""
+
+
+class ScenarioError(FlexgymError, ValueError):
+    """An unknown scenario, split, day or option was asked for."""
+
+
+class ActionError(FlexgymError, ValueError):
+    """An action or dispatch has the wrong shape or lies outside its range."""
+
+
+class StateError(FlexgymError, ValueError):
+    """A state of charge or Markov state lies outside its limits."""
+
+
+class ChartError(FlexgymError, ValueError):
+    """Breakpoints do not describe a convex function."""
+
+
+class ConvexityError(FlexgymError, ValueError):
+    """The prices make the cost-to-go non-convex, so the exact recursion does not apply."""
+
+
+class SolverError(FlexgymError, RuntimeError):
+    """A solver did not return an optimum."""
+
+
+class RunError(FlexgymError, RuntimeError):
+    """A run folder or checkpoint is missing, damaged or of another kind."""

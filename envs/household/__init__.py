@@ -1,0 +1,1 @@
+"""One house: PV, battery, tariff. See docs/household.md."""

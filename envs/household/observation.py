@@ -1,0 +1,191 @@
+"""What an agent sees: measurements, forecasts and the house's sizes, scaled by hand.
+
+Every entry has a name and a unit in `observation_names`. Entries are dimensionless or in a
+unit that keeps them within a few units of zero, so that networks need no normaliser.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.dynamics import (
+    BUY,
+    CAPACITY,
+    DT_H,
+    ETA_C,
+    ETA_D,
+    INVERTER,
+    LOAD,
+    POWER,
+    PV,
+    PV_KWP,
+    RETENTION,
+    SELL,
+    WEAR,
+    battery_range,
+)
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+
+OBSERVATIONS = ("full", "compact")
+BIN_EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
+"""Edges of the forecast bins, periods ahead."""
+OBSERVATION_LIMIT = 1e6
+"""Bound of every entry; usual houses stay within ten."""
+_EDGES = np.array(BIN_EDGES)
+_BINS = len(BIN_EDGES) - 1
+
+_COMPACT = (
+    "state_of_charge [capacity]",
+    "sine_of_time [1]",
+    "cosine_of_time [1]",
+    "time_left [day]",
+    "import_price_above_terminal [0.1 EUR/kWh]",
+    "export_price [0.1 EUR/kWh]",
+    "terminal_price [0.1 EUR/kWh]",
+    "load [battery power]",
+    "pv [battery power]",
+    "surplus [battery power]",
+    "surplus [capacity/h]",
+    "weather_factor_minus_1 [1]",
+    "price_factor_minus_1 [0.2]",
+    "least_battery_power [battery power]",
+    "largest_battery_power [battery power]",
+    "capacity [10 kWh]",
+    "battery_power [capacity/h]",
+    "round_trip_loss [0.1]",
+    "wear [0.01 EUR/kWh]",
+    "pv_rating [capacity/h]",
+    "inverter [battery power]",
+)
+_TOTALS = (
+    "highest_price_ahead_above_terminal [0.1 EUR/kWh]",
+    "lowest_price_ahead_above_terminal [0.1 EUR/kWh]",
+    "rank_of_price_ahead [1]",
+    "surplus_ahead [capacity]",
+    "deficit_ahead [capacity]",
+)
+
+
+def observation_names(kind: str) -> tuple[str, ...]:
+    """Name and unit of each entry of an observation of this kind."""
+    if kind not in OBSERVATIONS:
+        raise ScenarioError(f"observation is {kind!r}; expected one of {', '.join(OBSERVATIONS)}.")
+    if kind == "compact":
+        return _COMPACT
+    bins = [
+        f"{what}_{a}_to_{b}_periods_ahead [{unit}]"
+        for what, unit in (
+            ("price_above_terminal", "0.1 EUR/kWh"),
+            ("surplus", "capacity"),
+            ("deficit", "capacity"),
+        )
+        for a, b in zip(BIN_EDGES[:-1], BIN_EDGES[1:], strict=True)
+    ]
+    return (*_COMPACT, *_TOTALS, *bins)
+
+
+SIZE_COMPACT = len(_COMPACT)
+
+
+@njit(cache=True)
+def summarise(forecast, totals):
+    """Sums of the forecast that observations are read from.
+
+    Args:
+        forecast: Shape (T, 4, n).
+        totals: Shape (n, T + 1, 6), overwritten: sums up to t of price, surplus and deficit
+            (kWh), and over t..T the highest and lowest price and the rank of the price of t.
+    """
+    T = forecast.shape[0]
+    price = np.empty(T)
+    for i in range(forecast.shape[2]):
+        total = totals[i]
+        total[0, 0] = total[0, 1] = total[0, 2] = 0.0
+        for t in range(T):
+            price[t] = forecast[t, BUY, i]
+            net = (forecast[t, PV, i] - forecast[t, LOAD, i]) * DT_H
+            total[t + 1, 0] = total[t, 0] + price[t]
+            total[t + 1, 1] = total[t, 1] + max(net, 0.0)
+            total[t + 1, 2] = total[t, 2] - min(net, 0.0)
+        total[T, 3] = -np.inf
+        total[T, 4] = np.inf
+        total[T, 5] = 0.0
+        for t in range(T - 1, -1, -1):
+            total[t, 3] = max(total[t + 1, 3], price[t])
+            total[t, 4] = min(total[t + 1, 4], price[t])
+            below = 0
+            for k in range(t, T):
+                below += price[k] < price[t]
+            total[t, 5] = below / (T - t)
+
+
+@njit(cache=True)
+def observe(t, house, soc_kwh, now, state, weather, price_factor, terminal, totals, out):
+    """Write one row of observations a house.
+
+    Args:
+        t: Period; at T (after the last step) measurements are those of the last period.
+        house: Shape (n, 11).
+        soc_kwh: Shape (n,), kWh.
+        now: Measured load, PV and prices, shape (4, n).
+        state: Markov state, shape (n,).
+        weather: Weather factor of each Markov state, shape (m,).
+        price_factor: Price factor of each Markov state, shape (m,).
+        terminal: Pay for stored energy at the end, shape (n,), EUR/kWh.
+        totals: From `summarise`, shape (n, T + 1, 6); shape (0, 0, 6) for compact ones.
+        out: Shape (n, d), overwritten.
+    """
+    angle = 2.0 * np.pi * t / STEPS_PER_DAY
+    sine, cosine = np.sin(angle), np.cos(angle)
+    full = totals.shape[0] > 0
+    for i in range(len(soc_kwh)):
+        row = house[i]
+        power = max(row[POWER], 0.1)
+        capacity = max(row[CAPACITY], 0.1)
+        load, pv = now[LOAD, i], now[PV, i]
+        low, high = battery_range(row, soc_kwh[i], load, pv)
+        even = terminal[i] / row[ETA_D]
+        o = out[i]
+        o[0] = soc_kwh[i] / capacity
+        o[1] = sine
+        o[2] = cosine
+        o[3] = 1.0 - t / STEPS_PER_DAY
+        o[4] = 10.0 * (now[BUY, i] - even)
+        o[5] = 10.0 * now[SELL, i]
+        o[6] = 10.0 * terminal[i]
+        o[7] = load / power
+        o[8] = pv / power
+        o[9] = (pv - load) / power
+        o[10] = (pv - load) / capacity
+        o[11] = weather[state[i]] - 1.0
+        o[12] = 5.0 * (price_factor[state[i]] - 1.0)
+        o[13] = low / power
+        o[14] = high / power
+        o[15] = 0.1 * row[CAPACITY]
+        o[16] = row[POWER] / capacity
+        o[17] = 10.0 * (1.0 - row[ETA_C] * row[ETA_D] * row[RETENTION])
+        o[18] = 100.0 * row[WEAR]
+        o[19] = row[PV_KWP] / capacity
+        o[20] = min(row[INVERTER], 1e3) / power
+        if full:
+            total = totals[i]
+            T = total.shape[0] - 1
+            o[21] = 10.0 * (total[t, 3] - even) if t < T else 0.0
+            o[22] = 10.0 * (total[t, 4] - even) if t < T else 0.0
+            o[23] = total[t, 5]
+            o[24] = (total[T, 1] - total[t, 1]) / capacity
+            o[25] = (total[T, 2] - total[t, 2]) / capacity
+            for k in range(_BINS):
+                a = min(t + _EDGES[k], T)
+                b = min(t + _EDGES[k + 1], T)
+                mean = (total[b, 0] - total[a, 0]) / (b - a) - even if b > a else 0.0
+                o[26 + k] = 10.0 * mean
+                o[26 + _BINS + k] = (total[b, 1] - total[a, 1]) / capacity
+                o[26 + 2 * _BINS + k] = (total[b, 2] - total[a, 2]) / capacity
+
+
+def empty_totals(kind: str, n: int) -> Floats:
+    """Room for `summarise`, or the empty array that stands for compact observations."""
+    return np.zeros((n, STEPS_PER_DAY + 1, 6)) if kind == "full" else np.zeros((0, 0, 6))

@@ -1,0 +1,194 @@
+"""What a house is made of. Plain data: no derived values are stored, nothing is drawn here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexgym.envs.errors import HouseError, SeriesError
+
+Floats = NDArray[np.float64]
+
+DT_H = 0.25
+"""Length of a period, hours."""
+STEPS_PER_DAY = 96
+"""Periods of an episode: 06:00 to 06:00 in quarter-hours."""
+UNSERVED_EUR_PER_KWH = 3.0
+"""Default price of load beyond the import limit, EUR/kWh (about ten times the retail price)."""
+
+
+def _require(value: float, name: str, low: float, high: float, *, open_low: bool = False) -> None:
+    inside = low < value <= high if open_low else low <= value <= high
+    if not inside or math.isnan(value):
+        raise HouseError(
+            f"{name} is {value}; expected a number in {'(' if open_low else '['}{low:g}, {high:g}]. "
+            "Correct the house's data."
+        )
+
+
+@dataclass(frozen=True)
+class Battery:
+    """A battery on the alternating-current side of its inverter.
+
+    Stored energy after a step of ``dt`` hours:
+    ``retention*soc + efficiency_charge*charge*dt - discharge*dt/efficiency_discharge``.
+
+    Attributes:
+        capacity_kwh: Usable capacity, kWh.
+        power_kw: Largest charging and discharging power, kW.
+        efficiency_charge: Stored per drawn energy, in (0, 1].
+        efficiency_discharge: Delivered per withdrawn energy, in (0, 1].
+        wear_eur_per_kwh: Cost of ageing per kWh charged and per kWh discharged, EUR/kWh.
+        retention: Share of the stored energy left after one period, in (0, 1].
+    """
+
+    capacity_kwh: float
+    power_kw: float
+    efficiency_charge: float = 0.95
+    efficiency_discharge: float = 0.95
+    wear_eur_per_kwh: float = 0.01
+    retention: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.capacity_kwh, "capacity_kwh", 0.0, 1e6)
+        _require(self.power_kw, "power_kw", 0.0, 1e6)
+        _require(self.efficiency_charge, "efficiency_charge", 0.0, 1.0, open_low=True)
+        _require(self.efficiency_discharge, "efficiency_discharge", 0.0, 1.0, open_low=True)
+        _require(self.wear_eur_per_kwh, "wear_eur_per_kwh", 0.0, 1e3)
+        _require(self.retention, "retention", 0.0, 1.0, open_low=True)
+
+
+@dataclass(frozen=True)
+class Car:
+    """An electric car: sizes only. Without sessions in the series it does nothing.
+
+    Attributes:
+        power_kw: Largest charging power, kW.
+        capacity_kwh: Usable capacity of the car's battery, kWh.
+        efficiency_charge: Stored per drawn energy, in (0, 1].
+    """
+
+    power_kw: float
+    capacity_kwh: float
+    efficiency_charge: float = 0.95
+
+    def __post_init__(self) -> None:
+        _require(self.power_kw, "power_kw", 0.0, 1e3, open_low=True)
+        _require(self.capacity_kwh, "capacity_kwh", 0.0, 1e4, open_low=True)
+        _require(self.efficiency_charge, "efficiency_charge", 0.0, 1.0, open_low=True)
+
+
+@dataclass(frozen=True)
+class Load:
+    """How the household's own consumption is cut from the benchmark's profiles.
+
+    Attributes:
+        profile: Name of a household profile of the extract, such as ``"H0-A"``.
+        energy_kwh: Consumption of the year, kWh.
+        shift_quarters: The household lives this many quarter-hours later than the profile.
+        shift_weeks: Whole weeks by which the profile is moved, so that weekdays stay weekdays.
+    """
+
+    profile: str = "H0-A"
+    energy_kwh: float = 4000.0
+    shift_quarters: int = 0
+    shift_weeks: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.energy_kwh, "energy_kwh", 0.0, 1e6)
+
+
+@dataclass(frozen=True)
+class House:
+    """One house: roof, battery, car, one hybrid inverter, one connection.
+
+    PV and battery share the inverter: ``|battery_kw - pv_used_kw| <= inverter_kva``.
+
+    Attributes:
+        battery: The battery, or None.
+        pv_kwp: Rated power of the roof, kW; PV never exceeds it.
+        inverter_kva: Rating of the hybrid inverter, kVA.
+        import_limit_kw: Largest power from the grid, kW; load beyond it stays unserved.
+        export_limit_kw: Largest power into the grid, kW; PV beyond it is curtailed.
+        car: The electric car, or None.
+        load: Where the household's consumption comes from.
+        bus: Name of the low-voltage bus the house hangs on, or "".
+        unserved_eur_per_kwh: Price of unserved load, EUR/kWh.
+    """
+
+    battery: Battery | None
+    pv_kwp: float
+    inverter_kva: float
+    import_limit_kw: float
+    export_limit_kw: float
+    car: Car | None = None
+    load: Load = field(default_factory=Load)
+    bus: str = ""
+    unserved_eur_per_kwh: float = UNSERVED_EUR_PER_KWH
+
+    def __post_init__(self) -> None:
+        _require(self.pv_kwp, "pv_kwp", 0.0, 1e6)
+        for name in ("inverter_kva", "import_limit_kw", "export_limit_kw"):
+            _require(getattr(self, name), name, 0.0, math.inf)
+        _require(self.unserved_eur_per_kwh, "unserved_eur_per_kwh", 0.0, 1e6)
+
+
+@dataclass(frozen=True)
+class Series:
+    """What happens around a house, or what is forecast to: one value a period.
+
+    Attributes:
+        load_kw: Household consumption, shape (T,), kW, >= 0.
+        pv_kw: PV power available before curtailment, shape (T,), kW, >= 0.
+        import_eur_per_kwh: Price of energy from the grid, shape (T,), EUR/kWh.
+        export_eur_per_kwh: Pay for energy into the grid, shape (T,), EUR/kWh; may be negative,
+            never above the import price.
+        sessions: Visits of the car; the car is away throughout when empty.
+    """
+
+    load_kw: Floats
+    pv_kw: Floats
+    import_eur_per_kwh: Floats
+    export_eur_per_kwh: Floats
+    sessions: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = ("load_kw", "pv_kw", "import_eur_per_kwh", "export_eur_per_kwh")
+        for name in names:
+            array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+            object.__setattr__(self, name, array)
+            if array.ndim != 1 or array.size == 0 or array.shape != self.load_kw.shape:
+                raise SeriesError(
+                    f"{name} has shape {array.shape}; expected (T,) = {self.load_kw.shape}, T >= 1. "
+                    "Pass one value a period for each series."
+                )
+            if not np.isfinite(array).all():
+                raise SeriesError(
+                    f"{name} is not finite in period {int(np.argmin(np.isfinite(array)))}; "
+                    "expected numbers throughout. Fill the gap first."
+                )
+        for name in names[:2]:
+            if (getattr(self, name) < 0).any():
+                raise SeriesError(
+                    f"{name} is negative in period {int(np.argmax(getattr(self, name) < 0))}; "
+                    "expected kW >= 0. Consumption and PV are both counted positive."
+                )
+        crossed = self.export_eur_per_kwh > self.import_eur_per_kwh
+        if crossed.any():
+            raise SeriesError(
+                f"the export price is above the import price in period {int(np.argmax(crossed))}; "
+                "expected export_eur_per_kwh <= import_eur_per_kwh. "
+                "Swap the two, or lower the export price."
+            )
+        if self.sessions:
+            raise SeriesError(
+                f"got {len(self.sessions)} car sessions; this version has no car model. "
+                "Pass sessions=()."
+            )
+
+    def __len__(self) -> int:
+        return len(self.load_kw)

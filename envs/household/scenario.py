@@ -1,0 +1,253 @@
+"""Which houses, days and prices an environment plays, and how an episode is drawn.
+
+Randomness enters here and nowhere else: an episode of a house is a row of uniform numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexgym.envs.data import (
+    HOUSE_SEEDS,
+    Prices,
+    feeder43,
+    load_profiles,
+    split_days,
+    synthetic_prices,
+)
+from flexgym.envs.data.calendar import EPISODES, START_QUARTER, as_index
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.dynamics import CAPACITY, ETA_D, PV_KWP, check_soc, house_row
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series
+from flexgym.envs.uncertainty import Uncertainty, realise, tables
+
+T = STEPS_PER_DAY
+Ints = NDArray[np.int64]
+
+PV_YIELD = 0.85
+"""Highest forecast of a roof as a share of its rated power."""
+TERMINAL_SHARE = 0.9
+"""Stored energy left at the end earns this share of what it would save at the mean price."""
+FEEDERS = {"train": 12, "validation": 4, "test": 4}
+"""Feeders whose battery houses make up the default pool of each split."""
+
+
+def default_houses(split: str) -> tuple[House, ...]:
+    """Houses with a battery of the split's first feeders, scenario ``calm``."""
+    if split not in FEEDERS:
+        raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
+    seeds = HOUSE_SEEDS[split][: FEEDERS[split]]
+    return tuple(h for seed in seeds for h in feeder43(seed) if h.battery is not None)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """One episode for each of n houses.
+
+    Attributes:
+        house: Index of each house in the scenario's pool, shape (n,).
+        day: Day of each episode, shape (n,).
+        rows: Numbers of the houses, shape (n, 11).
+        soc_kwh: State of charge at the start, shape (n,), kWh.
+        terminal_price: Pay for stored energy at the end, shape (n,), EUR/kWh.
+        forecast: Load, PV, import and export price, shape (T, 4, n).
+        exogenous: What happens, shape (T, 4, n).
+        state: Markov state, shape (T, n).
+    """
+
+    house: Ints
+    day: Ints
+    rows: Floats
+    soc_kwh: Floats
+    terminal_price: Floats
+    forecast: Floats
+    exogenous: Floats
+    state: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class HouseholdScenario:
+    """A pool of houses and days, prices and uncertainty.
+
+    Attributes:
+        houses: The pool.
+        days: Days that may be drawn, shape (k,).
+        prices: Prices of the year.
+        uncertainty: Chains around the forecast.
+        initial_soc: State of charge at the start as a share of capacity; None draws it
+            uniformly.
+    """
+
+    houses: tuple[House, ...]
+    days: Ints
+    prices: Prices
+    uncertainty: Uncertainty
+    initial_soc: float | None = None
+    rows: Floats = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        known = load_profiles().load
+        for i, house in enumerate(self.houses):
+            if not isinstance(house, House):
+                raise ScenarioError(
+                    f"houses[{i}] is {house!r}; expected a flexgym.envs.House."
+                )
+            if house.load.profile not in known:
+                raise ScenarioError(
+                    f"houses[{i}] has load profile {house.load.profile!r}; expected one of "
+                    f"{', '.join(known)}."
+                )
+        if not self.houses:
+            raise ScenarioError("houses is empty; expected at least one house.")
+        if self.initial_soc is not None and not 0.0 <= self.initial_soc <= 1.0:
+            raise ScenarioError(
+                f"initial_soc is {self.initial_soc}; expected a share in [0, 1] or None."
+            )
+        days = np.atleast_1d(np.asarray(self.days))
+        if days.size == 0 or days.ndim != 1 or days.dtype.kind not in "iu":
+            raise ScenarioError(f"days is {self.days!r}; expected day numbers, at least one.")
+        if days.min() < 0 or days.max() >= EPISODES:
+            raise ScenarioError(
+                f"days reach from {days.min()} to {days.max()}; expected 0 (1 January) to "
+                f"{EPISODES - 1} (30 December)."
+            )
+        missing = np.setdiff1d(days, self.prices.covered_days())
+        if missing.size:
+            raise ScenarioError(
+                f"the prices {self.prices.name!r} do not cover day {missing[0]} (and "
+                f"{missing.size - 1} more), 06:00 to 06:00. Pass days=prices.covered_days()."
+            )
+        object.__setattr__(self, "days", days.astype(np.int64))
+        object.__setattr__(self, "rows", np.stack([house_row(h) for h in self.houses]))
+
+    @classmethod
+    def create(
+        cls,
+        houses: Sequence[House] | House | None = None,
+        days: Iterable[int] | int | None = None,
+        prices: Prices | None = None,
+        split: str = "train",
+        uncertainty: str | Uncertainty = "markov",
+        initial_soc: float | None = None,
+    ) -> HouseholdScenario:
+        """Fill in defaults; see `HouseholdEnv` for the arguments.
+
+        Raises:
+            ScenarioError: An option is unknown, empty or out of range.
+        """
+        if houses is None:
+            houses = default_houses(split)
+        elif isinstance(houses, House):
+            houses = (houses,)
+        if prices is None:
+            prices = synthetic_prices()
+        elif not isinstance(prices, Prices):
+            raise ScenarioError(
+                f"prices is {type(prices).__name__}; expected flexgym.envs.data.Prices. "
+                "Read your file with load_prices(path)."
+            )
+        if days is None:
+            chosen = np.intersect1d(split_days(split), prices.covered_days())
+            if not chosen.size:
+                raise ScenarioError(
+                    f"the prices {prices.name!r} cover no day of the split {split!r}. "
+                    "Pass days=prices.covered_days()."
+                )
+        else:
+            single = as_index(days)
+            chosen = np.array([single]) if single is not None else np.array(list(days))  # type: ignore[arg-type]
+        return cls(tuple(houses), chosen, prices, Uncertainty.named(uncertainty), initial_soc)
+
+    @property
+    def draws(self) -> int:
+        """Uniform numbers that one episode of one house takes."""
+        return 3 + self.uncertainty.draws_per_period * T
+
+    def forecast(self, house: Ints, day: Ints) -> Floats:
+        """Load, PV, import and export price as known at the start, shape (T, 4, n)."""
+        profiles = load_profiles()
+        n = len(house)
+        first = day * T + START_QUARTER
+        out = np.empty((T, 4, n))
+        steps = np.arange(T)[:, None]
+        at = first + steps
+        size = len(profiles.pv)
+        for name in {self.houses[h].load.profile for h in np.unique(house)}:
+            of = np.array([self.houses[h].load.profile == name for h in house])
+            loads = [self.houses[h].load for h in house[of]]
+            shift = np.array([x.shift_quarters + 7 * T * x.shift_weeks for x in loads])
+            energy = np.array([x.energy_kwh for x in loads])
+            out[:, 0, of] = energy * profiles.load[name][(at[:, of] - shift) % size]
+        out[:, 1] = PV_YIELD * self.rows[house, PV_KWP] * profiles.pv[at]
+        out[:, 2] = self.prices.import_eur_per_kwh[at]
+        out[:, 3] = self.prices.export_eur_per_kwh[at]
+        return out
+
+    def terminal_price(self, house: Ints, forecast: Floats) -> Floats:
+        """Pay for energy left at the end, shape (n,), EUR/kWh: 0.9 * eta_d * mean price."""
+        return TERMINAL_SHARE * self.rows[house, ETA_D] * forecast[:, 2].mean(axis=0)
+
+    def forecast_series(self, house: int, day: int) -> tuple[Series, float]:
+        """Forecast of one house's day, and the pay for energy left at its end."""
+        index = np.array([house])
+        forecast = self.forecast(index, np.array([day]))
+        return Series(*forecast[:, :, 0].T), float(self.terminal_price(index, forecast)[0])
+
+    def draw(
+        self,
+        uniform: Floats,
+        house: Ints | None = None,
+        day: Ints | None = None,
+        soc_kwh: Floats | None = None,
+    ) -> Episodes:
+        """Turn uniform numbers, shape (n, draws), into n episodes.
+
+        Args:
+            uniform: Uniform numbers in [0, 1).
+            house: Houses to play, shape (n,), or None to draw them.
+            day: Days to play, shape (n,), or None to draw them.
+            soc_kwh: State of charge at the start, shape (n,), or None.
+
+        Raises:
+            ScenarioError: No such house or day.
+            StateError: A state of charge lies outside its battery's limits.
+        """
+        n = len(uniform)
+        if house is None:
+            house = (uniform[:, 0] * len(self.houses)).astype(np.int64)
+        if day is None:
+            day = self.days[(uniform[:, 1] * len(self.days)).astype(np.int64)]
+        if (house < 0).any() or (house >= len(self.houses)).any():
+            raise ScenarioError(
+                f"house is {house}; expected positions in the pool, 0 to {len(self.houses) - 1}."
+            )
+        if not np.isin(day, self.prices.covered_days()).all():
+            raise ScenarioError(
+                f"day is {day}; expected days from 0 to {EPISODES - 1} that the prices cover."
+            )
+        rows = self.rows[house]
+        capacity = rows[:, CAPACITY]
+        if soc_kwh is None:
+            share = uniform[:, 2] if self.initial_soc is None else self.initial_soc
+            soc_kwh = share * capacity
+        check_soc(soc_kwh, capacity)
+        forecast = self.forecast(house, day)
+        exogenous = np.empty_like(forecast)
+        state = np.empty((T, n), dtype=np.int64)
+        paths = np.ascontiguousarray(uniform[:, 3:])
+        rating = np.ascontiguousarray(rows[:, PV_KWP])
+        realise(forecast, rating, paths, *self._tables, exogenous, state)
+        terminal = self.terminal_price(house, forecast)
+        return Episodes(
+            house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state
+        )
+
+    @property
+    def _tables(self) -> tuple:
+        if "_kept_tables" not in self.__dict__:
+            object.__setattr__(self, "_kept_tables", tables(self.uncertainty))
+        return self.__dict__["_kept_tables"]
