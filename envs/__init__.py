@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flexgym.envs.household.params import Battery, Car, House, Load, Series
     from flexgym.envs.uncertainty import Uncertainty
+
+from flexgym.envs.compiled import drop_stale
+
+drop_stale(Path(__file__).parent.parent)
 
 _HOME = {
     "Battery": "flexgym.envs.household.params",

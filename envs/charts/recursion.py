@@ -29,6 +29,12 @@ from flexgym.envs.household.dynamics import (
 )
 
 
+_TIE = 1e-12
+"""Slopes that cancel within this, EUR/kWh, are a tie: the energy is stored now. Where export
+pays the same all day a plan does not care when to store the surplus, but the sun may not
+come back: model predictive control gains several points by it."""
+
+
 @njit(cache=True)
 def convolve(
     retention, capacity, value, slopes, lengths, count, psi_slopes, psi_lengths, psi_count,
@@ -169,7 +175,7 @@ def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
         if left + end > 0.0:
             change = max(change, -left)
             while change < end:
-                if j >= n or psi_slopes[k] + slopes[j] >= 0.0:
+                if j >= n or psi_slopes[k] + slopes[j] >= _TIE:
                     return _to_power(house, soc_kwh, load_kw, pv_kw, change)
                 to = reach + lengths[j] - left
                 if to > end:

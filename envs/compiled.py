@@ -1,0 +1,39 @@
+"""Keeps compiled functions in step with their sources.
+
+numba caches a compiled function beside its source and renews it when that file changes, but
+not when a function it calls lives in another file that changed: after an update of a checkout
+old physics would keep running. So the caches are dropped whenever any source file changed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+ROOMS = ("envs", "baselines", "policies", "evaluate", "train")
+
+
+def drop_stale(root: Path) -> bool:
+    """Delete numba's caches below ``root`` if a source file changed since the last call.
+
+    Args:
+        root: Folder that holds the rooms.
+
+    Returns:
+        Whether the caches were dropped.
+    """
+    files = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+    stamps = [(str(path.relative_to(root)), path.stat()) for path in files]
+    now = "\n".join(f"{name} {stat.st_mtime_ns} {stat.st_size}" for name, stat in stamps)
+    stamp = root / "envs" / "__pycache__" / "sources.stamp"
+    # A read-only installation never changes file by file: nothing to do there.
+    with suppress(OSError):
+        if stamp.exists() and stamp.read_text() == now:
+            return False
+        for room in ROOMS:
+            for cached in (root / room).rglob("__pycache__/*.nb[ic]"):
+                cached.unlink(missing_ok=True)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(now)
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""Rollouts, scores, statistics, tables and pictures."""

@@ -1,0 +1,64 @@
+"""Scores between uncontrolled (0) and optimal (100), with bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.params import Floats
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def score(policy_eur: Floats, idle_eur: Floats, optimal_eur: Floats) -> float:
+    """``100 * (idle - policy) / (idle - optimal)``, a ratio of sums over the same episodes.
+
+    Args:
+        policy_eur: Cost of each episode under the policy, shape (n,), EUR.
+        idle_eur: Likewise with the battery idle.
+        optimal_eur: Likewise under the exact optimum.
+
+    Raises:
+        ScenarioError: There is nothing to gain on these episodes.
+    """
+    worth = idle_eur.sum() - optimal_eur.sum()
+    if not worth > 1e-9:
+        raise ScenarioError(
+            f"the optimum saves {worth:.2e} EUR over idling; expected flexibility that is worth "
+            "something. Choose houses with a battery."
+        )
+    return float(100.0 * (idle_eur.sum() - policy_eur.sum()) / worth)
+
+
+def bootstrap(
+    policy_eur: Floats, idle_eur: Floats, optimal_eur: Floats, seed: int = 0
+) -> tuple[Interval, Interval]:
+    """Mean cost (EUR per episode) and score, each with a 95 % interval over episodes.
+
+    All three costs of an episode are resampled together, so what they share cancels.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(policy_eur)
+    pick = rng.integers(n, size=(RESAMPLES, n))
+    cost = policy_eur[pick].mean(axis=1)
+    gain = (idle_eur - policy_eur)[pick].sum(axis=1)
+    worth = (idle_eur - optimal_eur)[pick].sum(axis=1)
+    scores = 100.0 * gain / np.where(worth > 1e-9, worth, np.nan)
+    best = score(policy_eur, idle_eur, optimal_eur)
+    ends = np.quantile(cost, [0.025, 0.975])
+    score_ends = np.nanquantile(scores, [0.025, 0.975])
+    return (
+        Interval(float(policy_eur.mean()), float(ends[0]), float(ends[1])),
+        Interval(best, float(score_ends[0]), float(score_ends[1])),
+    )

@@ -1,0 +1,1 @@
+"""Everything that maps what a house sees to what it does."""

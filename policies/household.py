@@ -1,0 +1,185 @@
+"""Policies of the house that do not learn: rules, model predictive control, the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from flexgym.baselines.household import CostToGo, cost_to_go
+from flexgym.baselines.household.certainty_equivalent import (
+    certainty_equivalent,
+    expected_factors,
+)
+from flexgym.envs.charts.recursion import best_battery
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.dynamics import battery_range, self_consumption
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.simulation import HouseholdSimulation
+
+
+@njit(cache=True)
+def _ranges(rows, soc_kwh, now, out):
+    """Write least, self-consuming and largest battery power, shape (3, n), kW."""
+    for i in range(len(soc_kwh)):
+        low, high = battery_range(rows[i], soc_kwh[i], now[0, i], now[1, i])
+        out[0, i], out[2, i] = low, high
+        out[1, i] = self_consumption(low, high, now[0, i], now[1, i])
+
+
+def power_ranges(simulation: HouseholdSimulation) -> Floats:
+    """Least, self-consuming and largest battery power now, shape (3, n), kW."""
+    out = np.empty((3, simulation.n))
+    _ranges(simulation.episodes.rows, simulation.soc_kwh, simulation.now, out)
+    return out
+
+
+class Idle:
+    """The battery does nothing: score 0."""
+
+    name = "idle"
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Nothing to prepare."""
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        return simulation.action(np.zeros(simulation.n))
+
+
+class SelfConsumption:
+    """Keep the meter at zero: store the surplus, cover the deficit."""
+
+    name = "self-consumption"
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Nothing to prepare."""
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        return simulation.action(power_ranges(simulation)[1])
+
+
+class PriceThreshold:
+    """Charge at full power in the day's cheap hours, cover the load in its dear ones.
+
+    Cheap and dear are quantiles of the day's import price as forecast. Between them only the
+    solar surplus is stored.
+
+    Args:
+        cheap: Quantile up to which the battery charges, in [0, 1].
+        dear: Quantile from which it discharges, in [cheap, 1].
+    """
+
+    name = "price-threshold"
+
+    def __init__(self, cheap: float = 0.15, dear: float = 0.5) -> None:
+        if not 0.0 <= cheap <= dear <= 1.0:
+            raise ScenarioError(
+                f"cheap is {cheap} and dear {dear}; expected quantiles 0 <= cheap <= dear <= 1."
+            )
+        self.cheap, self.dear = cheap, dear
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Read the thresholds from the forecast."""
+        price = simulation.episodes.forecast[:, 2]
+        self._low = np.quantile(price, self.cheap, axis=0)
+        self._high = np.quantile(price, self.dear, axis=0)
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        _, balance, most = power_ranges(simulation)
+        price = simulation.now[2]
+        power = np.where(price >= self._high, balance, np.maximum(balance, 0.0))
+        return simulation.action(np.where(price <= self._low, most, power))
+
+
+class ModelPredictive:
+    """Plan on conditional-mean forecasts, re-solved exactly in every period."""
+
+    name = "mpc"
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Tabulate how the Markov state spreads."""
+        uncertainty = simulation.scenario.uncertainty
+        self._weather = uncertainty.weather_factor
+        self._price = uncertainty.price_factor
+        self._load = float(np.dot(uncertainty.load_factors, uncertainty.load_probabilities))
+        self._powers = expected_factors(uncertainty, STEPS_PER_DAY)
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        episodes = simulation.episodes
+        power = np.empty(simulation.n)
+        room = 64 * STEPS_PER_DAY
+        while not certainty_equivalent(
+            simulation.t, episodes.rows, simulation.soc_kwh, simulation.now, simulation.state,
+            episodes.forecast, episodes.terminal_price, self._weather, self._price, self._load,
+            self._powers, room, power,
+        ):  # fmt: skip
+            room *= 2
+        return simulation.action(power)
+
+
+@njit(cache=True)
+def _greedy(rows, soc_kwh, now, state, index, slopes, lengths, battery_kw):
+    for i in index:
+        s = state[i]
+        battery_kw[i] = best_battery(
+            rows[i], soc_kwh[i], now[0, i], now[1, i], now[2, i], now[3, i], slopes[s], lengths[s]
+        )
+
+
+class Optimal:
+    """The exact optimum: greedy with respect to the (stochastic) cost-to-go.
+
+    Args:
+        progress: Called with the number of house-days solved and their total.
+    """
+
+    name = "optimal"
+
+    def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
+        self._progress = progress or (lambda done, total: None)
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Solve every distinct house-day."""
+        episodes, uncertainty = simulation.episodes, simulation.scenario.uncertainty
+        known = uncertainty.n_states == 1 and len(uncertainty.load_factors) == 1
+        pairs = np.stack([episodes.house, episodes.day])
+        self._pairs, self._member = np.unique(pairs, axis=1, return_inverse=True)
+        self.solved: list[CostToGo] = []
+        total = self._pairs.shape[1]
+        for k, (house, day) in enumerate(self._pairs.T):
+            series, terminal = simulation.scenario.forecast_series(int(house), int(day))
+            self.solved.append(
+                cost_to_go(
+                    simulation.scenario.houses[house],
+                    series,
+                    uncertainty=None if known else uncertainty,
+                    terminal_eur_per_kwh=terminal,
+                )
+            )
+            self._progress(k + 1, total)
+
+    @property
+    def gap_eur(self) -> float:
+        """Largest certified gap among the house-days solved, EUR."""
+        return max(solved.gap_eur for solved in self.solved)
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        power = np.empty(simulation.n)
+        for k, solved in enumerate(self.solved):
+            _, slopes, lengths = solved.tables.after(simulation.t)
+            _greedy(
+                simulation.episodes.rows, simulation.soc_kwh, simulation.now, simulation.state,
+                np.flatnonzero(self._member == k), np.ascontiguousarray(slopes),
+                np.ascontiguousarray(lengths), power,
+            )  # fmt: skip
+        return simulation.action(power)
+
+
+RULES = {policy.name: policy for policy in (Idle, SelfConsumption, PriceThreshold)}
+"""Policies that need no solver."""

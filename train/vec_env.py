@@ -1,0 +1,177 @@
+"""Stable-Baselines3 over the native batch: SB3 has no adapter for Gymnasium's vector environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from flexgym.envs.errors import ScenarioError
+
+
+class BatchedVecEnv(VecEnv):
+    """A Gymnasium `VectorEnv` that resets in the same step, seen as an SB3 `VecEnv`.
+
+    Where an episode ends, the row's info holds ``terminal_observation``,
+    ``TimeLimit.truncated`` and ``episode`` (return ``r`` and length ``l``) as SB3's own
+    wrappers would; all other rows share one empty info.
+
+    Args:
+        batch: The vector environment.
+
+    Raises:
+        ScenarioError: The batch does not reset in the same step.
+    """
+
+    def __init__(self, batch: VectorEnv) -> None:
+        mode = batch.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ScenarioError(
+                f"the batch resets with {mode}; expected AutoresetMode.SAME_STEP, which "
+                "stable-baselines3 needs."
+            )
+        self.batch = batch
+        self.last_info: dict[str, Any] = {}
+        self._actions = np.empty(0)
+        self._seed: int | None = None
+        self._empty = [{} for _ in range(batch.num_envs)]
+        self._return = np.zeros(batch.num_envs)
+        self._length = np.zeros(batch.num_envs, dtype=np.int64)
+        self.render_mode = None
+        super().__init__(
+            batch.num_envs, batch.single_observation_space, batch.single_action_space
+        )
+
+    def reset(self) -> np.ndarray:
+        """Begin new episodes; uses the seed set by `seed` once."""
+        observation, self.last_info = self.batch.reset(seed=self._seed)
+        self._seed = None
+        self._return[:] = 0.0
+        self._length[:] = 0
+        return observation
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Play the actions."""
+        observation, reward, terminated, truncated, info = self.batch.step(self._actions)
+        self.last_info = info
+        self._return += reward
+        self._length += 1
+        done = terminated | truncated
+        infos = self._empty
+        if done.any():
+            infos = list(self._empty)
+            for i in np.flatnonzero(done):
+                infos[i] = {
+                    "terminal_observation": info["final_obs"][i],
+                    "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                    "episode": {"r": float(self._return[i]), "l": int(self._length[i])},
+                }
+            self._return[done] = 0.0
+            self._length[done] = 0
+        return observation, reward.astype(np.float32), done, infos
+
+    def close(self) -> None:
+        """Close the batch."""
+        self.batch.close()
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed row i with seed + i at the next reset."""
+        self._seed = seed
+        return [None if seed is None else seed + i for i in range(self.num_envs)]
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The batch's attribute, once a row."""
+        value = getattr(self.batch, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the batch."""
+        setattr(self.batch, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the batch once; its result stands for each row."""
+        result = getattr(self.batch, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """No row is wrapped."""
+        return [False for _ in self._get_indices(indices)]
+
+
+class ShapedReward(VecEnvWrapper):
+    """Potential-based reward shaping for the house, in training only.
+
+    ``(idle cost - cost + terminal price * change of stored energy) * scale``. Subtracting what
+    idling costs does not depend on the action, and the potential terminal price * energy
+    telescopes to the terminal payment: over a day the shaped return differs from minus the
+    bill by a constant of the episode, so with discount 1 the optimum stays the same.
+    Source: Ng, Harada, Russell, ICML 1999.
+
+    Args:
+        venv: Batch of houses.
+        scale: Factor on the reward.
+    """
+
+    venv: BatchedVecEnv
+
+    def __init__(self, venv: BatchedVecEnv, scale: float = 10.0) -> None:
+        super().__init__(venv)
+        self.scale = scale
+        self._energy = np.empty(0)
+        self._price = np.empty(0)
+
+    def _begin(self) -> None:
+        info = self.venv.last_info
+        self._energy = np.array(info["soc_kwh"])
+        self._price = np.array(info["terminal_eur_per_kwh"])
+
+    def reset(self) -> np.ndarray:
+        """Begin new episodes."""
+        observation = self.venv.reset()
+        assert isinstance(observation, np.ndarray)
+        self._begin()
+        return observation
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Play the actions and shape the reward."""
+        observation, _, done, infos = self.venv.step_wait()
+        info = self.venv.last_info
+        happened = info.get("final_info", info)
+        energy = happened["soc_kwh"]
+        saved = happened["idle_eur"] - (happened["cost_eur"] - happened["terminal_eur"])
+        reward = saved + self._price * (energy - self._energy)
+        if done.any():
+            self._begin()
+        else:
+            self._energy = np.array(energy)
+        assert isinstance(observation, np.ndarray)
+        return observation, (self.scale * reward).astype(np.float32), done, infos
+
+
+def sb3_vec_env(
+    env_id: str, num_envs: int, *, seed: int | None = None, **options: Any
+) -> BatchedVecEnv:
+    """SB3 `VecEnv` over the native batch of an environment.
+
+    Args:
+        env_id: Such as ``"flexgym/Household-v0"``.
+        num_envs: Number of rows.
+        seed: Row i is seeded seed + i.
+        **options: For the environment.
+    """
+    import flexgym  # registers the environments  # noqa: F401
+
+    batch = gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+    env = BatchedVecEnv(batch)
+    env.seed(seed)
+    return env
