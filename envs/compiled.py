@@ -1,4 +1,4 @@
-"""Keeps compiled functions in step with their sources.
+"""The one way functions are compiled, and how their caches are kept in step with the sources.
 
 numba caches a compiled function beside its source and renews it when that file changes, but
 not when a function it calls lives in another file that changed: after an update of a checkout
@@ -7,10 +7,21 @@ old physics would keep running. So the caches are dropped whenever any source fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 ROOMS = ("envs", "baselines", "policies", "evaluate", "train")
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile with numba: cached on disk, no fast-math, no check for division by zero."""
+    from numba import njit
+
+    return njit(function, cache=True, error_model="numpy")  # type: ignore[return-value]
 
 
 def drop_stale(root: Path) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 
@@ -168,7 +168,7 @@ class Uncertainty:
         return int(state)
 
 
-@njit(cache=True)
+@compiled
 def realise(forecast, rating, uniform, weather, price, load, exogenous, state):
     """Turn uniform numbers into what happens, one column a house.
 
@@ -199,13 +199,13 @@ def realise(forecast, rating, uniform, weather, price, load, exogenous, state):
             exogenous[t, 3, i] = forecast[t, 3, i]
 
 
-@njit(cache=True)
+@compiled
 def realised_pv(factor, forecast_kw, rating_kw):
     """PV power under a weather factor: at most the rating (or a forecast above it), kW."""
     return min(factor * forecast_kw, max(rating_kw, forecast_kw))
 
 
-@njit(cache=True)
+@compiled
 def _pick(cumulated, uniform):
     k = 0
     while k < len(cumulated) - 1 and uniform >= cumulated[k]:

@@ -44,9 +44,7 @@ class HouseDays:
             rounds = [rng.permutation(values) for _ in range(-(-n // len(values)))]
             return np.concatenate(rounds)[:n]
 
-        return cls(
-            scenario, spread(np.arange(len(scenario.houses))), spread(scenario.days), seed
-        )
+        return cls(scenario, spread(np.arange(len(scenario.houses))), spread(scenario.days), seed)
 
     def __len__(self) -> int:
         return len(self.house)
@@ -80,7 +78,6 @@ def rollout(
     policy: HouseholdPolicy,
     house_days: HouseDays,
     progress: Callable[[int], None] | None = None,
-    **settings: str,
 ) -> Costs:
     """Cost of every house-day under a policy.
 
@@ -88,12 +85,11 @@ def rollout(
         policy: The policy.
         house_days: What to play.
         progress: Called with the number of house-days finished since the last call.
-        **settings: ``observation`` and ``action_map`` of the simulation.
     """
     totals = np.zeros((len(house_days), len(OUTCOME_NAMES)))
     for start in range(0, len(house_days), _CHUNK):
         part = slice(start, min(start + _CHUNK, len(house_days)))
-        simulation = house_days.begin(part, **settings)
+        simulation = house_days.begin(part, **policy.settings)
         policy.begin(simulation)
         for _ in range(STEPS_PER_DAY):
             totals[part] += simulation.step(policy.act(simulation))
@@ -104,18 +100,16 @@ def rollout(
 
 
 def trace(
-    policy: HouseholdPolicy, house_days: HouseDays, index: int, **settings: str
+    policy: HouseholdPolicy, house_days: HouseDays, index: int
 ) -> tuple[HouseholdSimulation, Floats]:
     """One house-day in full: the simulation and its outcomes, shape (T, 13)."""
-    simulation = house_days.begin(slice(index, index + 1), **settings)
+    simulation = house_days.begin(slice(index, index + 1), **policy.settings)
     policy.begin(simulation)
     outcomes = [simulation.step(policy.act(simulation))[0] for _ in range(STEPS_PER_DAY)]
     return simulation, np.stack(outcomes)
 
 
-def foresight_costs(
-    house_days: HouseDays, progress: Callable[[int], None] | None = None
-) -> Costs:
+def foresight_costs(house_days: HouseDays, progress: Callable[[int], None] | None = None) -> Costs:
     """Cost of every house-day had it been known in advance: a bound, not a policy."""
     cost = np.empty(len(house_days))
     for i in range(len(house_days)):

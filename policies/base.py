@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from flexgym.envs.household.params import Floats
@@ -16,9 +17,11 @@ class HouseholdPolicy(Protocol):
 
     Attributes:
         name: Short name for tables.
+        settings: Options of the simulation it was made for (observation, action_map, ...).
     """
 
     name: str
+    settings: Mapping[str, str]
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Prepare for new episodes: forecasts are known, nothing has happened yet."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
-from numba import njit
 
 from flexgym.baselines.household import CostToGo, cost_to_go
 from flexgym.baselines.household.certainty_equivalent import (
@@ -13,13 +13,14 @@ from flexgym.baselines.household.certainty_equivalent import (
     expected_factors,
 )
 from flexgym.envs.charts.recursion import best_battery
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import battery_range, self_consumption
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 
 
-@njit(cache=True)
+@compiled
 def _ranges(rows, soc_kwh, now, out):
     """Write least, self-consuming and largest battery power, shape (3, n), kW."""
     for i in range(len(soc_kwh)):
@@ -39,6 +40,7 @@ class Idle:
     """The battery does nothing: score 0."""
 
     name = "idle"
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Nothing to prepare."""
@@ -52,6 +54,7 @@ class SelfConsumption:
     """Keep the meter at zero: store the surplus, cover the deficit."""
 
     name = "self-consumption"
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Nothing to prepare."""
@@ -73,8 +76,9 @@ class PriceThreshold:
     """
 
     name = "price-threshold"
+    settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, cheap: float = 0.15, dear: float = 0.5) -> None:
+    def __init__(self, cheap: float = 0.1, dear: float = 0.4) -> None:
         if not 0.0 <= cheap <= dear <= 1.0:
             raise ScenarioError(
                 f"cheap is {cheap} and dear {dear}; expected quantiles 0 <= cheap <= dear <= 1."
@@ -99,6 +103,7 @@ class ModelPredictive:
     """Plan on conditional-mean forecasts, re-solved exactly in every period."""
 
     name = "mpc"
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Tabulate how the Markov state spreads."""
@@ -122,7 +127,7 @@ class ModelPredictive:
         return simulation.action(power)
 
 
-@njit(cache=True)
+@compiled
 def _greedy(rows, soc_kwh, now, state, index, slopes, lengths, battery_kw):
     for i in index:
         s = state[i]
@@ -139,6 +144,7 @@ class Optimal:
     """
 
     name = "optimal"
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
         self._progress = progress or (lambda done, total: None)
@@ -146,7 +152,6 @@ class Optimal:
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Solve every distinct house-day."""
         episodes, uncertainty = simulation.episodes, simulation.scenario.uncertainty
-        known = uncertainty.n_states == 1 and len(uncertainty.load_factors) == 1
         pairs = np.stack([episodes.house, episodes.day])
         self._pairs, self._member = np.unique(pairs, axis=1, return_inverse=True)
         self.solved: list[CostToGo] = []
@@ -157,7 +162,7 @@ class Optimal:
                 cost_to_go(
                     simulation.scenario.houses[house],
                     series,
-                    uncertainty=None if known else uncertainty,
+                    uncertainty=uncertainty,
                     terminal_eur_per_kwh=terminal,
                 )
             )

@@ -42,9 +42,7 @@ class BatchedVecEnv(VecEnv):
         self._return = np.zeros(batch.num_envs)
         self._length = np.zeros(batch.num_envs, dtype=np.int64)
         self.render_mode = None
-        super().__init__(
-            batch.num_envs, batch.single_observation_space, batch.single_action_space
-        )
+        super().__init__(batch.num_envs, batch.single_observation_space, batch.single_action_space)
 
     def reset(self) -> np.ndarray:
         """Begin new episodes; uses the seed set by `seed` once."""

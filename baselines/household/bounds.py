@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from flexgym.baselines.household.tables import Functions
 from flexgym.envs.charts.recursion import convolve
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
 from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION, stage_cost
 from flexgym.envs.household.params import Floats
@@ -28,7 +28,7 @@ _CELLS = 640
 _MOST_CELLS = 8192
 
 
-@njit(cache=True)
+@compiled
 def _sample(value, slopes, lengths, count, grid, out_value, out_left, out_right, weight):
     """Add weight times value, left and right slope at the grid points to the outputs."""
     k = 0
@@ -48,7 +48,7 @@ def _sample(value, slopes, lengths, count, grid, out_value, out_left, out_right,
         out_right[j] += weight * slopes[right]
 
 
-@njit(cache=True)
+@compiled
 def _tangents(value, left, right, grid, slopes, lengths):
     """Segments of the greatest of the tangents at the grid points; returns their number."""
     n = 0
@@ -67,7 +67,7 @@ def _tangents(value, left, right, grid, slopes, lengths):
     return n
 
 
-@njit(cache=True)
+@compiled
 def _backward(house, series, terminal, weather, price, transition, noise, chance, grid, lower):
     """Backward pass of one bound: values (T + 1, m, N + 1), left and right slopes in period 0."""
     T = series.shape[1]
@@ -107,8 +107,8 @@ def _backward(house, series, terminal, weather, price, transition, noise, chance
                     psi_slopes, psi_lengths,
                 )  # fmt: skip
                 start, n = convolve(
-                    house[RETENTION], house[CAPACITY], ends[s, 0], slopes, lengths, count,
-                    psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths,
+                    house[RETENTION], house[CAPACITY], ends[s, 0], slopes, lengths, 0, count,
+                    psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
                 )  # fmt: skip
                 _sample(start, merged, widths, n, grid, values[t, s], left[s], right[s], chance[k])
     return values, left, right
@@ -187,7 +187,9 @@ class Bounds:
                     f"the certified gap is {gap:.2e} EUR with {cells} cells; expected at most "
                     f"{tolerance_eur:.2e}. Pass a larger tolerance_eur."
                 )
-            cells = int(min(np.ceil(cells * 1.2 * max(1.0, (gap / tolerance_eur) ** 0.7)), _MOST_CELLS))
+            cells = int(
+                min(np.ceil(cells * 1.2 * max(1.0, (gap / tolerance_eur) ** 0.7)), _MOST_CELLS)
+            )
 
     def before(self, t: int) -> Functions:
         """See `Tables`."""

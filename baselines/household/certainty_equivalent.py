@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flexgym.envs.charts.recursion import backward, best_battery
+from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import BUY, LOAD, PV, PV_KWP, SELL
 from flexgym.envs.household.params import Floats
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
@@ -19,7 +19,7 @@ def expected_factors(uncertainty: Uncertainty, periods: int) -> Floats:
     return np.stack(powers)
 
 
-@njit(cache=True)
+@compiled
 def certainty_equivalent(
     t, rows, soc_kwh, now, state, forecast, terminal, weather, price, load_mean, powers, room,
     battery_kw,

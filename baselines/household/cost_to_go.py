@@ -129,9 +129,7 @@ class CostToGo:
         s = self._model.check_state(state)
         load = self.series.load_kw[t] if load_kw is None else load_kw
         if pv_kw is None:
-            pv_kw = realised_pv(
-                self._model.weather_factor[s], self.series.pv_kw[t], row[PV_KWP]
-            )
+            pv_kw = realised_pv(self._model.weather_factor[s], self.series.pv_kw[t], row[PV_KWP])
         for name, measured in (("load_kw", load), ("pv_kw", pv_kw)):
             if not (math.isfinite(measured) and measured >= 0):
                 raise ScenarioError(f"{name} is {measured}; expected a measurement >= 0 kW.")
@@ -173,7 +171,11 @@ def cost_to_go(
     )
     model = uncertainty or Uncertainty.named("none")
     _check_convex(row, rows, model)
-    if model.n_states == 1 and model.load_factors == (1.0,) and model.price_factor[0] == 1.0:
+    if model.n_states == 1 and len(model.load_factors) == 1:
+        # One future only: the day scaled by its factors, known in advance.
+        rows[0] *= model.load_factors[0]
+        rows[1] = _pv_under(model.weather_factor[0], row, rows[1])
+        rows[2] *= model.price_factor[0]
         tables: Tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
     elif tolerance_eur == 0.0 or row[CAPACITY] == 0.0:
         tables = ExactTree.solve(row, rows, terminal_eur_per_kwh, model)
@@ -194,7 +196,7 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
                 f"below the export price {sell[t]:.4f}; expected import >= export in every "
                 "state. Lower the export price or narrow the price factors."
             )
-        got = np.minimum(model.weather_factor[s] * pv, np.maximum(row[PV_KWP], pv))
+        got = _pv_under(model.weather_factor[s], row, pv)
         for factor in model.load_factors:
             t = is_convex(row, load * factor, got, paid, sell)
             if t >= 0:
@@ -204,6 +206,10 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
                     "pay. Expected 0 <= import price <= price of unserved load. "
                     "perfect_foresight solves known days with such prices exactly."
                 )
+
+
+def _pv_under(factor: float, row: Floats, pv_kw: Floats) -> Floats:
+    return np.minimum(factor * pv_kw, np.maximum(row[PV_KWP], pv_kw))
 
 
 def _interpolate(functions: Functions, state: int, soc: Floats) -> Floats:

@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from flexgym.envs.errors import SolverError
-from flexgym.envs.household.dynamics import check_soc, house_row, is_convex
+from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, next_soc
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
 _NO_BATTERY = Battery(capacity_kwh=0.0, power_kw=0.0, wear_eur_per_kwh=0.0)
@@ -165,8 +165,7 @@ class HouseDayProgram:
         lower = np.zeros(2 * T + 1)
         lower[-1] = soc_kwh
         highs.changeColsBounds(len(changed), changed, lower, upper)
-        for t in range(T):
-            highs.changeRowBounds(t, series.load_kw[t], series.load_kw[t])
+        highs.changeRowsBounds(T, index[:T], series.load_kw, series.load_kw)
         highs.run()
         status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -214,4 +213,18 @@ def perfect_foresight(
         >= 0
     )
     program = HouseDayProgram(house, len(series), exclusive=exclusive)
+    found = program.solve(series, soc_kwh=soc_kwh, terminal_eur_per_kwh=terminal_eur_per_kwh)
+    if exclusive or not _wastes(row, found):
+        return found
+    # A tie: wasting energy costs nothing here, but no battery can play it.
+    program = HouseDayProgram(house, len(series), exclusive=True)
     return program.solve(series, soc_kwh=soc_kwh, terminal_eur_per_kwh=terminal_eur_per_kwh)
+
+
+def _wastes(row: Floats, found: PerfectForesight) -> bool:
+    """Whether the program charged and discharged at once, so that energy went astray."""
+    played = [
+        next_soc(row, soc, power)
+        for soc, power in zip(found.soc_kwh, found.battery_kw, strict=False)
+    ]
+    return bool(np.abs(np.array(played) - found.soc_kwh[1:]).max() > 1e-8)

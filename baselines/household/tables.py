@@ -89,9 +89,7 @@ def _step_back(
     return ConvexPiecewiseLinear(wide.x / keep, wide.y)
 
 
-def _expectation(
-    functions: list[ConvexPiecewiseLinear], weights: Floats
-) -> ConvexPiecewiseLinear:
+def _expectation(functions: list[ConvexPiecewiseLinear], weights: Floats) -> ConvexPiecewiseLinear:
     """Weighted sum; the breakpoints are the union of all."""
     total = functions[0].scaled(float(weights[0]))
     for function, weight in zip(functions[1:], weights[1:], strict=True):

@@ -30,9 +30,7 @@ def battery_cost(
     high = min(house[POWER], (house[CAPACITY] - left) / (house[ETA_C] * DT_H))
     low, high = min(low, 0.0), max(high, 0.0)
     change = cost_to_go.x - left
-    kinks = np.where(
-        change > 0.0, change / (house[ETA_C] * DT_H), change * house[ETA_D] / DT_H
-    )
+    kinks = np.where(change > 0.0, change / (house[ETA_C] * DT_H), change * house[ETA_D] / DT_H)
     kinks = np.concatenate([kinks[(kinks > low) & (kinks < high)], [low, 0.0, high]])
     power = np.unique(kinks)
     power = power[np.concatenate([[True], np.diff(power) > 1e-9])]

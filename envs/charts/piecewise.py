@@ -85,7 +85,8 @@ class ConvexPiecewiseLinear:
     def restrict(self, low: float, high: float) -> ConvexPiecewiseLinear:
         """The function on ``[low, high]`` and nowhere else."""
         low, high = max(low, self.x[0]), min(high, self.x[-1])
-        if high < low:
+        slack = 1e-9 * (1.0 + np.abs(self.x[[0, -1]]).max())
+        if high < low - slack:
             raise ChartError(
                 f"got the empty interval [{low:g}, {high:g}]; expected one that meets "
                 f"[{self.x[0]:g}, {self.x[-1]:g}]."

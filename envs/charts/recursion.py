@@ -13,8 +13,8 @@ A function on [0, capacity] is a value at 0 and ascending slopes over lengths.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
     CAPACITY,
     DT_H,
@@ -28,17 +28,16 @@ from flexgym.envs.household.dynamics import (
     stage_cost,
 )
 
-
 _TIE = 1e-12
 """Slopes that cancel within this, EUR/kWh, are a tie: the energy is stored now. Where export
 pays the same all day a plan does not care when to store the surplus, but the sun may not
 come back: model predictive control gains several points by it."""
 
 
-@njit(cache=True)
+@compiled
 def convolve(
-    retention, capacity, value, slopes, lengths, count, psi_slopes, psi_lengths, psi_count,
-    psi_low, psi_cost, out_slopes, out_lengths,
+    retention, capacity, value, slopes, lengths, first, count, psi_slopes, psi_lengths, psi_count,
+    psi_low, psi_cost, out_slopes, out_lengths, out_first,
 ):  # fmt: skip
     """One step back: min over the next state of cost-to-go plus cost of the period.
 
@@ -46,61 +45,76 @@ def convolve(
         retention: Share of stored energy left after the period.
         capacity: Capacity of the store, kWh.
         value: Cost-to-go of the empty store after the period, EUR.
-        slopes: Its slopes, first ``count`` used, EUR/kWh ascending.
-        lengths: Lengths of its segments, kWh.
+        slopes: Its slopes at ``first:first + count``, EUR/kWh ascending.
+        lengths: Lengths of its segments at the same places, kWh.
+        first: Where they begin.
         count: Number of its segments.
         psi_slopes: Slopes of the period's cost, first ``psi_count`` used.
         psi_lengths: Lengths of its segments, kWh.
         psi_count: Number of its segments.
         psi_low: Least change of stored energy, kWh.
         psi_cost: Cost there, EUR.
-        out_slopes: Overwritten; as long as both lists together.
+        out_slopes: Overwritten from ``out_first``; room for both lists together.
         out_lengths: Likewise.
+        out_first: Where to write.
 
     Returns:
         Cost-to-go of the empty store before the period (EUR), number of segments written.
     """
-    at = -psi_low
+    # Merge: few segments of psi, mirrored, go between many of the cost-to-go.
+    i, last, n = first, first + count, out_first
+    left_end = -psi_low
     here = value + psi_cost
-    for k in range(psi_count):
-        at -= psi_lengths[k]
-        here += psi_slopes[k] * psi_lengths[k]
-    # Now (at, here) is the left end: the store is empty after charging all it can.
-    stop = retention * capacity
-    i, j, n = 0, psi_count - 1, 0
-    rest_i = lengths[0] if count > 0 else 0.0
-    rest_j = psi_lengths[j] if j >= 0 else 0.0
-    while at < stop and (i < count or j >= 0):
-        if j < 0 or (i < count and slopes[i] <= -psi_slopes[j]):
-            slope, width = slopes[i], rest_i
+    for j in range(psi_count - 1, -1, -1):
+        slope = -psi_slopes[j]
+        left_end -= psi_lengths[j]
+        here -= slope * psi_lengths[j]
+        while i < last and slopes[i] <= slope:
+            out_slopes[n] = slopes[i]
+            out_lengths[n] = lengths[i]
+            n += 1
             i += 1
-            rest_i = lengths[i] if i < count else 0.0
-        else:
-            slope, width = -psi_slopes[j], rest_j
-            j -= 1
-            rest_j = psi_lengths[j] if j >= 0 else 0.0
-        end = at + width
-        if at < 0.0:
-            cut = min(end, 0.0)
-            here += slope * (cut - at)
-            at = cut
-            if end <= 0.0:
-                continue
-        width = min(end, stop) - at
-        at = end
-        if width <= 0.0:
-            continue
-        slope *= retention
-        if n > 0 and out_slopes[n - 1] == slope:
-            out_lengths[n - 1] += width / retention
+        if n > out_first and out_slopes[n - 1] == slope:
+            out_lengths[n - 1] += psi_lengths[j]
         else:
             out_slopes[n] = slope
-            out_lengths[n] = width / retention
+            out_lengths[n] = psi_lengths[j]
             n += 1
+    while i < last:
+        out_slopes[n] = slopes[i]
+        out_lengths[n] = lengths[i]
+        n += 1
+        i += 1
+    # (left_end, here) is the left end: the store is empty after charging all it can. Cut the
+    # function to [0, retention * capacity].
+    front = out_first
+    cut = -left_end
+    while front < n and out_lengths[front] <= cut:
+        cut -= out_lengths[front]
+        here += out_slopes[front] * out_lengths[front]
+        front += 1
+    if front < n and cut > 0.0:
+        here += out_slopes[front] * cut
+        out_lengths[front] -= cut
+    cut = (capacity - psi_low) - retention * capacity
+    while n > front and out_lengths[n - 1] <= cut:
+        cut -= out_lengths[n - 1]
+        n -= 1
+    if n > front and cut > 0.0:
+        out_lengths[n - 1] -= cut
+    if front > out_first:
+        for k in range(n - front):
+            out_slopes[out_first + k] = out_slopes[front + k]
+            out_lengths[out_first + k] = out_lengths[front + k]
+    n -= front
+    if retention != 1.0:
+        for k in range(out_first, out_first + n):
+            out_slopes[k] *= retention
+            out_lengths[k] /= retention
     return here, n
 
 
-@njit(cache=True)
+@compiled
 def backward(house, series, terminal_price, offset, value, slopes, lengths):
     """Cost-to-go of every period of a known day.
 
@@ -136,15 +150,14 @@ def backward(house, series, terminal_price, offset, value, slopes, lengths):
             house, series[0, t], series[1, t], series[2, t], series[3, t], psi_slopes, psi_lengths
         )
         value[k + 1], n = convolve(
-            house[RETENTION], house[CAPACITY], value[k], slopes[start:end], lengths[start:end],
-            count, psi_slopes, psi_lengths, psi_count, psi_low, psi_cost, slopes[end:],
-            lengths[end:],
+            house[RETENTION], house[CAPACITY], value[k], slopes, lengths, start, count,
+            psi_slopes, psi_lengths, psi_count, psi_low, psi_cost, slopes, lengths, end,
         )  # fmt: skip
         offset[k + 2] = end + n
     return True
 
 
-@njit(cache=True)
+@compiled
 def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
     """Battery power that minimises cost now plus cost-to-go, kW.
 
@@ -187,14 +200,14 @@ def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
     return _to_power(house, soc_kwh, load_kw, pv_kw, change)
 
 
-@njit(cache=True)
+@compiled
 def _to_power(house, soc_kwh, load_kw, pv_kw, change):
     low, high = battery_range(house, soc_kwh, load_kw, pv_kw)
     power = change / (house[ETA_C] * DT_H) if change > 0.0 else change * house[ETA_D] / DT_H
     return min(max(power, low), high)
 
 
-@njit(cache=True)
+@compiled
 def dispatch(house, series, soc_kwh, offset, slopes, lengths, battery_kw):
     """Follow the recursion forward from ``soc_kwh``; writes battery_kw (T,) in kW."""
     T = series.shape[1]

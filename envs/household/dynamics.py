@@ -7,11 +7,9 @@ in the order of `house_row`. Power is in kW, import and charging positive.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import njit
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import StateError
 from flexgym.envs.household.params import DT_H, Floats, House
 
@@ -94,7 +92,7 @@ def check_soc(soc_kwh: Floats | float, capacity_kwh: Floats | float) -> None:
         )
 
 
-@njit(cache=True)
+@compiled
 def inverter_range(house, load_kw):
     """Least and largest inverter power r = battery - PV, kW.
 
@@ -105,7 +103,7 @@ def inverter_range(house, load_kw):
     return low, min(house[INVERTER], house[IMPORT])
 
 
-@njit(cache=True)
+@compiled
 def battery_range(house, soc_kwh, load_kw, pv_kw):
     """Least and largest battery power feasible now, kW; idle (0) is always feasible."""
     r_low, r_high = inverter_range(house, load_kw)
@@ -115,7 +113,7 @@ def battery_range(house, soc_kwh, load_kw, pv_kw):
     return min(low, 0.0), max(high, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def pv_range(house, battery_kw, load_kw, pv_kw):
     """Least and largest PV power that can be used beside a feasible battery power, kW."""
     r_low, r_high = inverter_range(house, load_kw)
@@ -123,7 +121,7 @@ def pv_range(house, battery_kw, load_kw, pv_kw):
     return low, max(low, min(pv_kw, battery_kw - r_low))
 
 
-@njit(cache=True)
+@compiled
 def best_pv(house, battery_kw, load_kw, pv_kw, buy, sell):
     """PV power that makes the period cheapest given the battery, kW.
 
@@ -137,7 +135,7 @@ def best_pv(house, battery_kw, load_kw, pv_kw, buy, sell):
     return min(max(load_kw + battery_kw - at_meter, low), high)
 
 
-@njit(cache=True)
+@compiled
 def meter(house, battery_kw, pv_used_kw, load_kw):
     """Power at the meter and unserved load, kW."""
     wanted = load_kw + battery_kw - pv_used_kw
@@ -145,7 +143,7 @@ def meter(house, battery_kw, pv_used_kw, load_kw):
     return wanted - unserved, unserved
 
 
-@njit(cache=True)
+@compiled
 def next_soc(house, soc_kwh, battery_kw):
     """State of charge one period later, kWh; a feasible power keeps it within limits."""
     if battery_kw > 0.0:
@@ -156,13 +154,13 @@ def next_soc(house, soc_kwh, battery_kw):
     return min(max(house[RETENTION] * soc_kwh + stored, 0.0), house[CAPACITY])
 
 
-@njit(cache=True)
+@compiled
 def energy_bill(meter_kw, buy, sell):
     """Paid for import and (negative) for export in one period, EUR."""
     return DT_H * buy * max(meter_kw, 0.0), DT_H * sell * min(meter_kw, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def idle_cost(house, load_kw, pv_kw, buy, sell):
     """Cost of one period with the battery idle, EUR."""
     used = best_pv(house, 0.0, load_kw, pv_kw, buy, sell)
@@ -171,13 +169,13 @@ def idle_cost(house, load_kw, pv_kw, buy, sell):
     return paid + earned + house[UNSERVED] * unserved * DT_H
 
 
-@njit(cache=True)
+@compiled
 def self_consumption(low, high, load_kw, pv_kw):
     """Battery power that brings the meter to zero as far as feasible, kW."""
     return min(max(pv_kw - load_kw, low), high)
 
 
-@njit(cache=True)
+@compiled
 def _knots(kind, low, high, zero):
     """Actions (4,) between which the map is linear and the powers it takes there."""
     first, second = min(0.0, zero), max(0.0, zero)
@@ -188,7 +186,7 @@ def _knots(kind, low, high, zero):
     return (0.0, 0.0, 0.0, 0.0), 0.0, 0.0
 
 
-@njit(cache=True)
+@compiled
 def battery_from_action(kind, action, house, low, high, load_kw, pv_kw):
     """Battery power an action in [-1, 1] stands for, kW, in [low, high].
 
@@ -212,7 +210,7 @@ def battery_from_action(kind, action, house, low, high, load_kw, pv_kw):
     return high - (high - second) * (1.0 - action) / (1.0 - at[3])
 
 
-@njit(cache=True)
+@compiled
 def action_from_battery(kind, battery_kw, house, low, high, load_kw, pv_kw):
     """An action that plays a feasible battery power: right inverse of `battery_from_action`."""
     if kind == _RATING:
@@ -229,7 +227,7 @@ def action_from_battery(kind, battery_kw, house, low, high, load_kw, pv_kw):
     return min(1.0, 1.0 - (1.0 - at[3]) * (high - battery_kw) / (high - second))
 
 
-@njit(cache=True)
+@compiled
 def actions_from_battery(kind, battery_kw, house, soc_kwh, now, action):
     """Write into ``action[:, 0]`` what plays ``battery_kw``; return the first infeasible row or -1."""
     for i in range(len(battery_kw)):
@@ -244,7 +242,7 @@ def actions_from_battery(kind, battery_kw, house, soc_kwh, now, action):
     return -1
 
 
-@njit(cache=True)
+@compiled
 def step(kind, last, action, house, now, terminal_price, soc_kwh, outcome):
     """Advance n houses by one period.
 
@@ -293,7 +291,7 @@ def step(kind, last, action, house, now, terminal_price, soc_kwh, outcome):
         out[IDLE_EUR] = idle_cost(row, load, pv, buy, sell)
 
 
-@njit(cache=True)
+@compiled
 def stage_cost(house, load_kw, pv_kw, buy, sell, slopes, lengths):
     """Cost of one period as a function of the change of stored energy.
 
@@ -313,75 +311,49 @@ def stage_cost(house, load_kw, pv_kw, buy, sell, slopes, lengths):
     Returns:
         Number of segments, least change of stored energy (kWh), cost there (EUR).
     """
-    limit = house[IMPORT]
+    power = house[POWER]
     r_low, r_high = inverter_range(house, load_kw)
-    r_low = max(r_low, -house[POWER] - pv_kw)
-    r_high = min(r_high, house[POWER])
-    # Cost against inverter power: export, import, unserved; curtailment is a flat piece of
+    r_low = max(r_low, -power - pv_kw)
+    r_high = max(min(r_high, power), r_low)
+    # Cost against inverter power: export, import, unserved. Curtailment is a flat piece of
     # length pv_kw that stands where its slope, zero, belongs.
-    rate = (sell, buy, house[UNSERVED])
-    end = (-load_kw, limit - load_kw, math.inf)
-    battery = r_low
-    p, unserved = meter(house, r_low, 0.0, load_kw)
-    paid, earned = energy_bill(p, buy, sell)
-    cost = paid + earned + house[UNSERVED] * unserved * DT_H
+    zero = min(max(-load_kw, r_low), r_high)
+    full = min(max(house[IMPORT] - load_kw, zero), r_high)
+    lost = house[UNSERVED]
+    if sell >= 0.0:
+        pieces = ((0.0, pv_kw), (sell, zero - r_low), (buy, full - zero), (lost, r_high - full))
+    elif buy >= 0.0:
+        pieces = ((sell, zero - r_low), (0.0, pv_kw), (buy, full - zero), (lost, r_high - full))
+    else:
+        pieces = ((sell, zero - r_low), (buy, full - zero), (0.0, pv_kw), (lost, r_high - full))
 
+    # Against battery power, cut to its rating and at idle, where the efficiency changes.
     count = 0
-    energy_low = 0.0
-    cost_low = 0.0
-    started = False
-    flat = pv_kw > 0.0
-    at = r_low
-    piece = 0
-    while True:
-        while piece < 3 and end[piece] <= at:
-            piece += 1
-        more = piece < 3 and at < r_high
-        if flat and (not more or rate[piece] >= 0.0):
-            slope, width = 0.0, pv_kw
-            flat = False
-        elif more:
-            stop_at = min(end[piece], r_high)
-            slope, width = rate[piece], stop_at - at
-            at = stop_at
-        else:
-            break
-        # Cut to the battery's power and at idle, where the efficiency changes.
-        stop = battery + width
-        while battery < stop:
-            if battery < -house[POWER]:
-                to = min(stop, -house[POWER])
-                cost += DT_H * slope * (to - battery)
-                battery = to
-                continue
-            if battery >= house[POWER]:
-                break
-            if not started:
-                started = True
-                energy_low = (
-                    battery * DT_H / house[ETA_D] if battery < 0.0 else house[ETA_C] * battery * DT_H
-                )
-                cost_low = cost + house[WEAR] * abs(battery) * DT_H
-            if battery < 0.0:
-                to = min(stop, 0.0)
-                slopes[count] = (slope - house[WEAR]) * house[ETA_D]
-                lengths[count] = (to - battery) * DT_H / house[ETA_D]
-            else:
-                to = min(stop, house[POWER])
-                slopes[count] = (slope + house[WEAR]) / house[ETA_C]
-                lengths[count] = (to - battery) * DT_H * house[ETA_C]
-            cost += DT_H * slope * (to - battery)
-            battery = to
+    end = r_low
+    for slope, width in pieces:
+        start = max(end, -power)
+        end += width
+        stop = min(end, power)
+        if start < 0.0 and start < stop:
+            cut = min(stop, 0.0)
+            slopes[count] = (slope - house[WEAR]) * house[ETA_D]
+            lengths[count] = (cut - start) * DT_H / house[ETA_D]
             count += 1
-        battery = stop
-    if not started:
-        # No battery: only "no change" is possible.
-        cost_low = idle_cost(house, load_kw, pv_kw, buy, sell)
-        energy_low = 0.0
-    return count, energy_low, cost_low
+            start = cut
+        if start >= 0.0 and start < stop:
+            slopes[count] = (slope + house[WEAR]) / house[ETA_C]
+            lengths[count] = (stop - start) * DT_H * house[ETA_C]
+            count += 1
+
+    least = max(r_low, -power)
+    p, unserved = meter(house, least, best_pv(house, least, load_kw, pv_kw, buy, sell), load_kw)
+    paid, earned = energy_bill(p, buy, sell)
+    cost = paid + earned + (house[UNSERVED] * unserved + house[WEAR] * abs(least)) * DT_H
+    energy = least * DT_H / house[ETA_D] if least < 0.0 else house[ETA_C] * least * DT_H
+    return count, energy, cost
 
 
-@njit(cache=True)
+@compiled
 def is_convex(house, load_kw, pv_kw, buy, sell):
     """Index of the first period whose cost is not convex in stored energy, or -1.
 

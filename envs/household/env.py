@@ -21,7 +21,9 @@ from flexgym.envs.uncertainty import Uncertainty
 def spaces(simulation: HouseholdSimulation) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     """Observation and action space of one house, both float32."""
     return (
-        gym.spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (len(simulation.observation_names),), np.float32),
+        gym.spaces.Box(
+            -OBSERVATION_LIMIT, OBSERVATION_LIMIT, (len(simulation.observation_names),), np.float32
+        ),
         gym.spaces.Box(-1.0, 1.0, (len(simulation.action_names),), np.float32),
     )
 
@@ -146,5 +148,7 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
         from flexgym.envs.household.render import render_day
 
         return render_day(
-            self.forecast_series, self.house, np.array(self._outcomes).reshape(-1, len(OUTCOME_NAMES))
+            self.forecast_series,
+            self.house,
+            np.array(self._outcomes).reshape(-1, len(OUTCOME_NAMES)),
         )

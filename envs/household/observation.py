@@ -7,8 +7,8 @@ unit that keeps them within a few units of zero, so that networks need no normal
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import (
     BUY,
@@ -89,7 +89,7 @@ def observation_names(kind: str) -> tuple[str, ...]:
 SIZE_COMPACT = len(_COMPACT)
 
 
-@njit(cache=True)
+@compiled
 def summarise(forecast, totals):
     """Sums of the forecast that observations are read from.
 
@@ -121,7 +121,7 @@ def summarise(forecast, totals):
             total[t, 5] = below / (T - t)
 
 
-@njit(cache=True)
+@compiled
 def observe(t, house, soc_kwh, now, state, weather, price_factor, terminal, totals, out):
     """Write one row of observations a house.
 

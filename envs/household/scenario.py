@@ -93,9 +93,7 @@ class HouseholdScenario:
         known = load_profiles().load
         for i, house in enumerate(self.houses):
             if not isinstance(house, House):
-                raise ScenarioError(
-                    f"houses[{i}] is {house!r}; expected a flexgym.envs.House."
-                )
+                raise ScenarioError(f"houses[{i}] is {house!r}; expected a flexgym.envs.House.")
             if house.load.profile not in known:
                 raise ScenarioError(
                     f"houses[{i}] has load profile {house.load.profile!r}; expected one of "

@@ -1,0 +1,189 @@
+"""The day so far as a picture, for ``render_mode="rgb_array"``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexgym.envs.household.dynamics import (
+    BATTERY_KW,
+    COST_EUR,
+    CURTAILED_KW,
+    METER_KW,
+    OUTCOME_NAMES,
+    PV_USED_KW,
+    SOC_KWH,
+    UNSERVED_KW,
+)
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, House, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+START_H = 6.0
+"""Clock time at which an episode starts, hours."""
+COLOURS = {
+    "load": "#4d4d4d",
+    "pv": "#e69f00",
+    "battery": "#009e73",
+    "meter": "#d55e00",
+    "import": "#0072b2",
+    "export": "#cc79a7",
+    "quiet": "#8c8c8c",
+}
+"""Okabe and Ito's palette, safe for colour-blind readers."""
+DASHED = (0, (3, 2))
+STYLE: dict[str, Any] = {
+    "font.size": 11.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["quiet"],
+    "axes.labelcolor": "#333333",
+    "axes.titlesize": 12.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": "#1a1a1a",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "legend.fontsize": 10.5,
+    "legend.handlelength": 1.4,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.0,
+    "legend.borderpad": 0.0,
+    "lines.linewidth": 1.8,
+    "text.usetex": False,
+}
+"""Settings of all pictures, for ``matplotlib.rc_context``."""
+
+
+def clock_axis(axes: Axes, *, labels: bool = True) -> None:
+    """Lay out a time axis in hours of the clock, 06:00 to 06:00 of the next day."""
+    hours = np.arange(START_H, START_H + 24.1, 3.0)
+    axes.set_xlim(START_H, START_H + STEPS_PER_DAY * DT_H)
+    axes.set_xticks(hours, [f"{int(h) % 24:02d}:00" for h in hours])
+    axes.tick_params(axis="x", labelbottom=labels)
+
+
+def edges_h(periods: int) -> Floats:
+    """Clock times at which periods begin and the last one ends, shape (periods + 1,), hours."""
+    return START_H + DT_H * np.arange(periods + 1)
+
+
+def sunny(pv_kw: Floats) -> Floats:
+    """PV power with nan for zero, so that no line is drawn at night."""
+    return np.where(pv_kw > 0.0, pv_kw, np.nan)
+
+
+def key(axes: Axes) -> None:
+    """Name the lines in one row on the right above the panel."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        # As far above the panel as its title, in inches: panels differ in height.
+        above = axes.transAxes + ScaledTranslation(0.0, 0.09, axes.figure.dpi_scale_trans)
+        axes.legend(
+            handles, labels, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(labels),
+            bbox_transform=above,
+        )  # fmt: skip
+
+
+def render_day(forecast: Series, house: House, outcomes: Floats) -> NDArray[np.uint8]:
+    """Draw prices, powers and state of charge of a day up to now.
+
+    Args:
+        forecast: Forecast of the episode, T = 96 periods.
+        house: The house.
+        outcomes: What happened in the first k periods, shape (k, 13), columns
+            `OUTCOME_NAMES`; k may be 0.
+
+    Returns:
+        Picture, shape (720, 960, 3) whatever has happened, uint8.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 7.2), dpi=100)
+        canvas = FigureCanvasAgg(figure)
+        figure.subplots_adjust(left=0.085, right=0.965, top=0.885, bottom=0.06, hspace=0.42)
+        panels = figure.subplots(3, 1, height_ratios=(1.0, 2.0, 1.0))
+        _draw(panels, forecast, house, outcomes)
+        k = len(outcomes)
+        clock = round((START_H + k * DT_H) * 60) % (24 * 60)
+        cost = f"{outcomes[:, COST_EUR].sum():.2f}".replace("-", "\N{MINUS SIGN}")
+        figure.text(
+            0.085,
+            0.962,
+            f"{clock // 60:02d}:{clock % 60:02d}   cost so far {cost} EUR",
+            fontsize=14,
+            fontweight="bold",
+        )
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None:
+    price, power, charge = panels
+    day = edges_h(len(forecast))
+    now = day[len(outcomes)]
+    # What has not happened yet is nan, which is not drawn.
+    whole = np.full((len(forecast), len(OUTCOME_NAMES)), np.nan)
+    whole[: len(outcomes)] = outcomes
+    used, battery, meter = (whole[:, c] for c in (PV_USED_KW, BATTERY_KW, METER_KW))
+
+    price.set_title("Prices forecast, ct/kWh")
+    for name, values in (
+        ("import", forecast.import_eur_per_kwh),
+        ("export", forecast.export_eur_per_kwh),
+    ):
+        price.stairs(100 * values, day, baseline=None, color=COLOURS[name], lw=1.8, label=name)
+    low = min(0.0, 100 * forecast.export_eur_per_kwh.min())
+    price.set_ylim(1.1 * low, 1.1 * max(100 * forecast.import_eur_per_kwh.max(), 1.0))
+
+    power.set_title("Power, kW")
+    power.axhline(0.0, color=COLOURS["quiet"], lw=0.8)
+    load = meter + whole[:, UNSERVED_KW] - battery + used
+    available = used + whole[:, CURTAILED_KW]
+    for name, values in (("load", forecast.load_kw), ("pv", sunny(forecast.pv_kw))):
+        power.stairs(values, day, baseline=None, color=COLOURS[name], lw=1.0, ls=DASHED)
+    if forecast.pv_kw.max() > 0.0:
+        power.stairs(used, day, fill=True, color=COLOURS["pv"], alpha=0.3, label="PV used")
+        power.stairs(sunny(available), day, baseline=None, color=COLOURS["pv"], lw=1.2)
+    power.stairs(load, day, baseline=None, color=COLOURS["load"], lw=1.3, label="load")
+    if house.battery is not None:
+        power.stairs(battery, day, fill=True, color=COLOURS["battery"], alpha=0.75, label="battery")
+    power.stairs(meter, day, baseline=None, color=COLOURS["meter"], lw=1.8, label="meter")
+    power.plot([], [], color=COLOURS["quiet"], lw=1.0, ls=DASHED, label="forecasts")
+    # Limits from forecast and sizes, so that the axes stand still while the day passes.
+    rating = house.battery.power_kw if house.battery else 0.0
+    sun = min(house.pv_kwp, 1.6 * forecast.pv_kw.max())
+    seen = outcomes[:, [METER_KW, BATTERY_KW, PV_USED_KW]]
+    power.set_ylim(
+        1.05 * min(-max(sun, rating, 1.0), seen.min(initial=0.0)),
+        1.05 * max(2.0 * forecast.load_kw.max(), sun, rating, 1.0, seen.max(initial=0.0)),
+    )
+
+    charge.set_title("State of charge, kWh")
+    capacity = house.battery.capacity_kwh if house.battery else 0.0
+    soc = whole[:, SOC_KWH]
+    charge.fill_between(day[1:], soc, color=COLOURS["battery"], alpha=0.3, lw=0)
+    charge.plot(day[1:], soc, color=COLOURS["battery"], lw=1.8)
+    if len(outcomes):
+        charge.plot(now, outcomes[-1, SOC_KWH], "o", color=COLOURS["battery"], ms=5, clip_on=False)
+    charge.axhline(
+        capacity, color=COLOURS["quiet"], lw=1.0, ls=DASHED, label=f"capacity {capacity:.1f} kWh"
+    )
+    charge.set_ylim(0.0, 1.15 * max(capacity, 1.0))
+    for axes in panels:
+        axes.axvline(now, color=COLOURS["quiet"], lw=1.0)
+        key(axes)
+        clock_axis(axes, labels=axes is charge)

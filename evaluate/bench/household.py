@@ -1,0 +1,182 @@
+"""``flexgym bench household``: speed of the exact solver and of the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from flexgym.envs.errors import ScenarioError
+
+ENV_ID = "flexgym/Household-v0"
+FLOORS = {
+    "exact house-day, times faster than a persistent HiGHS model": 35.0,
+    "batched environment, compact observation, house-steps/s": 5e6,
+    "single environment, steps/s": 5e4,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--repeats", type=int, default=9, help="runs the median is taken of")
+    parser.add_argument("--num-envs", type=int, default=1024, help="houses in the batch")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    if arguments.repeats < 1 or arguments.num_envs < 1:
+        raise ScenarioError("repeats and num-envs must be at least 1.")
+    from rich.console import Console
+    from rich.table import Table
+
+    from flexgym.evaluate.report import output_folder, write_results
+
+    folder = output_folder(arguments.out or Path("results/bench-household"))
+    with one_core() as core:
+        rows = [
+            *solver_rows(arguments.repeats, arguments.seed),
+            *environment_rows(arguments.repeats, arguments.num_envs, arguments.seed),
+        ]
+    write_results(
+        folder,
+        command=f"flexgym bench household --repeats {arguments.repeats}",
+        seed=arguments.seed,
+        environment=ENV_ID,
+        scenario={"title": "speed on one core", "core": core, "num_envs": arguments.num_envs},
+        rows=rows,
+    )
+    table = Table(title=f"median of {arguments.repeats}, one core", title_justify="left")
+    table.add_column("what")
+    for column in ("measured", "floor", ""):
+        table.add_column(column, justify="right")
+    for row in rows:
+        floor = row["floor"]
+        verdict = "" if floor is None else ("ok" if row["value"] >= floor else "BELOW")
+        table.add_row(
+            row["what"], f"{row['value']:,.4g}", "" if floor is None else f"{floor:,.4g}", verdict
+        )
+    Console(soft_wrap=True).print(table)
+    print(f"wrote {folder}/results.json")
+    return 0
+
+
+@contextmanager
+def one_core():
+    """Stay on one core, where the system can pin a process; yields its number or None."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
+    before = os.sched_getaffinity(0)
+    core = max(before)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Seconds one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _row(what: str, value: float) -> dict[str, Any]:
+    return {"what": what, "value": value, "floor": FLOORS.get(what)}
+
+
+def solver_rows(repeats: int, seed: int, days: int = 40) -> list[dict[str, Any]]:
+    """Exact recursion against a persistent HiGHS model on the same house and days."""
+    from flexgym.baselines.household.linear_program import HouseDayProgram
+    from flexgym.envs.charts.recursion import backward, dispatch
+    from flexgym.envs.household.params import STEPS_PER_DAY
+    from flexgym.envs.household.scenario import HouseholdScenario
+
+    scenario = HouseholdScenario.create(split="test", uncertainty="none")
+    rng = np.random.default_rng(seed)
+    house = int(rng.integers(len(scenario.houses)))
+    played = rng.choice(scenario.days, size=days)
+    known = [scenario.forecast_series(house, int(day)) for day in played]
+    arrays = [
+        np.stack([s.load_kw, s.pv_kw, s.import_eur_per_kwh, s.export_eur_per_kwh]) for s, _ in known
+    ]
+    row = scenario.rows[house]
+    program = HouseDayProgram(scenario.houses[house], STEPS_PER_DAY)
+    offset, value = np.zeros(STEPS_PER_DAY + 2, dtype=np.int64), np.zeros(STEPS_PER_DAY + 1)
+    slopes, lengths = np.empty(64 * STEPS_PER_DAY), np.empty(64 * STEPS_PER_DAY)
+    battery = np.empty(STEPS_PER_DAY)
+
+    def by_recursion() -> None:
+        for (_, terminal), series in zip(known, arrays, strict=True):
+            backward(row, series, terminal, offset, value, slopes, lengths)
+
+    def by_recursion_with_dispatch() -> None:
+        for (_, terminal), series in zip(known, arrays, strict=True):
+            backward(row, series, terminal, offset, value, slopes, lengths)
+            dispatch(row, series, 0.0, offset, slopes, lengths, battery)
+
+    def by_program() -> None:
+        for series, terminal in known:
+            program.solve(series, soc_kwh=0.0, terminal_eur_per_kwh=terminal)
+
+    for work in (by_recursion_with_dispatch, by_program):
+        work()
+    times = [
+        (seconds(by_recursion), seconds(by_recursion_with_dispatch), seconds(by_program))
+        for _ in range(repeats)
+    ]
+    return [
+        _row(
+            "exact house-day, times faster than a persistent HiGHS model",
+            median(c / a for a, _, c in times),
+        ),
+        _row("the same with the optimal dispatch", median(c / b for _, b, c in times)),
+        _row("exact house-day, us", 1e6 * median(a for a, _, _ in times) / days),
+        _row("house-day by persistent HiGHS, us", 1e6 * median(c for _, _, c in times) / days),
+    ]
+
+
+def environment_rows(repeats: int, num_envs: int, seed: int) -> list[dict[str, Any]]:
+    """Steps per second with random actions, resets included."""
+    import gymnasium as gym
+
+    import flexgym  # registers the environments  # noqa: F401
+    from flexgym.envs.household.params import STEPS_PER_DAY
+
+    rows = []
+    rng = np.random.default_rng(seed)
+    for kind, label in (("compact", "compact observation"), ("full", "with forecasts")):
+        batch = gym.make_vec(ENV_ID, num_envs, observation=kind)
+        batch.reset(seed=seed)
+        actions = rng.uniform(-1, 1, (8, num_envs, 1)).astype(np.float32)
+
+        def day(batch: Any = batch, actions: Any = actions) -> None:
+            for t in range(STEPS_PER_DAY):
+                batch.step(actions[t % 8])
+
+        day()
+        rate = num_envs * STEPS_PER_DAY / median(seconds(day) for _ in range(repeats))
+        rows.append(_row(f"batched environment, {label}, house-steps/s", rate))
+    for kind, label in (("full", ""), ("compact", ", compact observation")):
+        env = gym.make(ENV_ID, observation=kind, disable_env_checker=True)
+        env.reset(seed=seed)
+        action = np.zeros(1, dtype=np.float32)
+
+        def days(env: Any = env, action: Any = action) -> None:
+            for _ in range(10):
+                env.reset()
+                for _ in range(STEPS_PER_DAY):
+                    env.step(action)
+
+        days()
+        rate = 10 * STEPS_PER_DAY / median(seconds(days) for _ in range(repeats))
+        rows.append(_row(f"single environment{label}, steps/s", rate))
+    return rows

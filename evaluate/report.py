@@ -1,0 +1,139 @@
+"""Results on disk and in the terminal: one JSON file from which everything else is made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from flexgym.envs.errors import RunError
+
+SCHEMA = 1
+_PACKAGES = ("numpy", "numba", "scipy", "highspy", "gymnasium", "stable-baselines3", "torch")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what runs here, and the commit of the checkout (None outside of one)."""
+    import flexgym
+
+    versions = {"flexgym": flexgym.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, "git": _commit()}
+
+
+def _commit() -> str | None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's repository.
+        if "evaluate/report.py" not in git("ls-files", "--full-name", Path(__file__).name):
+            return None
+        dirty = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if dirty else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def output_folder(path: str | Path) -> Path:
+    """Create a folder for results.
+
+    Raises:
+        RunError: It cannot be created.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot create the folder {folder} ({error.strerror}).") from error
+    return folder
+
+
+def write_results(
+    folder: Path,
+    *,
+    command: str,
+    seed: int,
+    environment: str,
+    scenario: dict[str, Any],
+    rows: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """Write ``results.json`` and a tidy ``results.csv``; return what was written.
+
+    Args:
+        folder: Where to.
+        command: The command line.
+        seed: Its seed.
+        environment: Id of the environment.
+        scenario: What was played.
+        rows: One a policy or figure; nested intervals become columns ``x_low`` and so on.
+        **more: Further entries.
+    """
+    results = {
+        "schema": SCHEMA,
+        "command": command,
+        **provenance(),
+        "seed": seed,
+        "environment": environment,
+        "scenario": scenario,
+        **more,
+        "rows": rows,
+    }
+    (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    flat = [_flat(row) for row in rows]
+    write_csv(folder / "results.csv", flat)
+    return results
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            for inner, number in value.items():
+                out[key if inner == "mean" else f"{key}_{inner}"] = number
+        else:
+            out[key] = value
+    return out
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows that share their keys; keys that some lack stay empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def print_scores(results: dict[str, Any]) -> None:
+    """Print the table of policies from the content of ``results.json``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=results["scenario"]["title"], title_justify="left")
+    table.add_column("policy")
+    for column in ("EUR/day", "score", "95 % interval"):
+        table.add_column(column, justify="right")
+    for row in results["rows"]:
+        bound = row.get("kind") == "bound"
+        cost, reached = row["cost_eur"], row["score"]
+        table.add_row(
+            row["policy"] + (" (bound, no policy)" if bound else ""),
+            f"{cost['mean']:.3f}",
+            f"{reached['mean']:.1f}",
+            f"[{reached['low']:.1f}, {reached['high']:.1f}]".replace("[", "\\["),
+            style="dim" if bound else None,
+        )
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,85 @@
+"""The ``flexgym`` command: demo, train, evaluate, bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from flexgym import __version__
+from flexgym.envs.errors import FlexgymError
+
+COMMANDS = {
+    "demo": ("solve, train a minute, evaluate, draw", {None: "flexgym.train.demo"}),
+    "train": ("train a policy", {"household": "flexgym.train.household"}),
+    "evaluate": ("score policies against the optimum", {"household": "flexgym.evaluate.household"}),
+    "bench": ("measure speed as ratios", {"household": "flexgym.evaluate.bench.household"}),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"seed is {value}; expected an integer >= 0")
+    return value
+
+
+def _threads(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1024:
+        raise argparse.ArgumentTypeError(f"threads is {value}; expected 1 to 1024")
+    return value
+
+
+def _parser() -> _Parser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--seed", type=_seed, default=0, help="seed (default 0)")
+    shared.add_argument("--out", type=Path, help="folder for what is written")
+    shared.add_argument("--threads", type=_threads, default=1, help="threads (default 1)")
+    parser = _Parser(prog="flexgym", description="Learning agents against the exact optimum.")
+    parser.add_argument("--version", action="version", version=f"flexgym {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
+    for name, (text, targets) in COMMANDS.items():
+        if None in targets:
+            leaf = commands.add_parser(name, help=text, description=text, parents=[shared])
+            _attach(leaf, targets[None])
+            continue
+        group = commands.add_parser(name, help=text, description=text)
+        leaves = group.add_subparsers(metavar="what", required=True, parser_class=_Parser)
+        for target, module in targets.items():
+            leaf = leaves.add_parser(target, help=f"{text}: {target}", parents=[shared])
+            _attach(leaf, module)
+    return parser
+
+
+def _attach(parser: argparse.ArgumentParser, module: str) -> None:
+    command = import_module(module)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 2 bad input)."""
+    chosen = _parser().parse_args(arguments)
+    # Small networks and matrices get slower, not faster, with more threads.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(chosen.threads))
+    try:
+        return int(chosen.run(chosen))
+    except FlexgymError as error:
+        print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("flexgym: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,106 @@
+"""Policies that were trained: they see the observation and nothing else."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from flexgym.envs.errors import RunError
+from flexgym.envs.household.params import Floats
+from flexgym.envs.household.simulation import HouseholdSimulation
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+SETTINGS = ("observation", "action_map", "curtailment")
+"""Options of the environment that a policy is tied to."""
+
+
+def load_model(path: Path, algorithm: str, **options: object) -> BaseAlgorithm:
+    """Load an SB3 checkpoint.
+
+    Args:
+        path: A ``.zip`` file.
+        algorithm: ``"ppo"`` or ``"sac"``.
+        **options: For SB3's ``load``.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    import stable_baselines3
+
+    if not path.is_file():
+        raise RunError(f"got no checkpoint {path}; expected one written by flexgym train.")
+    try:
+        return getattr(stable_baselines3, algorithm.upper()).load(path, device="cpu", **options)
+    except (zipfile.BadZipFile, EOFError, KeyError, OSError, RuntimeError, ValueError) as error:
+        raise RunError(
+            f"cannot read the checkpoint {path} ({type(error).__name__}); expected a complete "
+            f"{algorithm.upper()} model. Copy best.zip over last.zip, or train anew."
+        ) from error
+
+
+def read_config(folder: Path) -> dict:
+    """Configuration of a run.
+
+    Raises:
+        RunError: The folder is missing or holds no run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
+    try:
+        config = yaml.safe_load(path.read_text())
+        config["algorithm"], config["environment"], config["hyperparameters"]
+    except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
+    return config
+
+
+class Learned:
+    """A trained SB3 policy, played without exploration.
+
+    Args:
+        model: The model.
+        name: Name for tables.
+        settings: Options of the environment it was trained with.
+    """
+
+    def __init__(self, model: BaseAlgorithm, name: str, settings: dict[str, str]) -> None:
+        self.model, self.name = model, name
+        self.settings = {key: settings[key] for key in SETTINGS if key in settings}
+
+    @classmethod
+    def from_run(cls, folder: str | Path, checkpoint: str = "best") -> Learned:
+        """The policy of a run folder.
+
+        Raises:
+            RunError: The run or its checkpoint is missing or damaged.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        model = load_model(folder / f"{checkpoint}.zip", config["algorithm"])
+        options = config["hyperparameters"].get("env_kwargs") or {}
+        return cls(model, f"{config['algorithm']} ({folder.name})", options)
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Check that the observation is the one it was trained on.
+
+        Raises:
+            RunError: It has another length.
+        """
+        shape = self.model.observation_space.shape
+        if shape != (len(simulation.observation_names),):
+            raise RunError(
+                f"the policy expects observations of shape {shape}; the environment gives "
+                f"({len(simulation.observation_names)},). Use the options it was trained with."
+            )
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        action, _ = self.model.predict(simulation.observe(), deterministic=True)  # type: ignore[arg-type]
+        return np.asarray(action, dtype=np.float64)

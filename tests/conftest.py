@@ -1,0 +1,77 @@
+"""Random houses and days that press on every limit, shared by all rooms."""
+
+import math
+
+import numpy as np
+import pytest
+
+from flexgym.envs import Battery, House, Series
+
+
+def _one_of(rng, *choices):
+    return choices[rng.integers(len(choices))]
+
+
+def _battery(rng):
+    if rng.random() < 0.08:
+        return _one_of(rng, None, Battery(0.0, 0.0), Battery(5.0, 0.0), Battery(0.0, 3.0))
+    return Battery(
+        capacity_kwh=rng.uniform(0.5, 15.0),
+        power_kw=rng.uniform(0.3, 8.0),
+        efficiency_charge=_one_of(rng, 1.0, rng.uniform(0.7, 1.0)),
+        efficiency_discharge=_one_of(rng, 1.0, rng.uniform(0.7, 1.0)),
+        wear_eur_per_kwh=_one_of(rng, 0.0, 0.01, rng.uniform(0.0, 0.1)),
+        retention=_one_of(rng, 1.0, rng.uniform(0.9, 1.0)),
+    )
+
+
+def draw_house(rng):
+    """A house; every limit is tight, loose or absent."""
+    return House(
+        battery=_battery(rng),
+        pv_kwp=_one_of(rng, 0.0, rng.uniform(1.0, 12.0)),
+        inverter_kva=_one_of(rng, math.inf, 0.0, rng.uniform(0.2, 3.0), rng.uniform(3.0, 12.0)),
+        import_limit_kw=_one_of(rng, math.inf, 30.0, rng.uniform(0.0, 3.0)),
+        export_limit_kw=_one_of(rng, math.inf, 0.0, rng.uniform(0.0, 3.0), 30.0),
+    )
+
+
+def draw_series(rng, house, periods):
+    """A day with a sun, a random load and one of five kinds of tariff."""
+    sun = np.maximum(0.0, np.sin(np.linspace(-0.5, 2 * np.pi - 0.5, periods)))
+    buy = rng.uniform(0.02, 0.45, periods) if rng.random() < 0.7 else np.full(periods, 0.3)
+    sell = _one_of(
+        rng,
+        np.minimum(buy, 0.08),
+        np.zeros(periods),
+        buy - rng.uniform(0.0, 0.4, periods),
+        np.full(periods, -0.05),
+        buy.copy(),
+    )
+    return Series(
+        load_kw=rng.gamma(1.0, 1.5, periods) * (rng.random(periods) < 0.9),
+        pv_kw=house.pv_kwp * sun * rng.random(periods),
+        import_eur_per_kwh=buy,
+        export_eur_per_kwh=sell,
+    )
+
+
+def draw_house_day(rng, periods=96):
+    """House, series, state of charge (kWh) and pay for stored energy (EUR/kWh)."""
+    house = draw_house(rng)
+    capacity = house.battery.capacity_kwh if house.battery else 0.0
+    soc = _one_of(rng, 0.0, capacity, rng.uniform(0.0, 1.0) * capacity)
+    terminal = _one_of(rng, 0.0, rng.uniform(0.0, 0.4))
+    return house, draw_series(rng, house, periods), soc, terminal
+
+
+@pytest.fixture(scope="session")
+def random_house_day():
+    """The function ``(rng, periods=96) -> (house, series, soc_kwh, terminal_eur_per_kwh)``."""
+    return draw_house_day
+
+
+@pytest.fixture(scope="session")
+def random_house():
+    """The function ``(rng) -> House``."""
+    return draw_house

@@ -1,0 +1,157 @@
+"""Hyper-parameters in rl_zoo3's YAML form."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flexgym.envs.errors import ScenarioError
+
+ALGORITHMS = ("ppo", "sac")
+CONFIG_FOLDER = Path(__file__).parent / "config"
+_OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper")
+
+
+def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = None) -> dict:
+    """Hyper-parameters of an environment.
+
+    Args:
+        algorithm: ``"ppo"`` or ``"sac"``.
+        env_id: Key in the file.
+        path: YAML file in rl_zoo3's form; None takes the tuned ones that are shipped.
+
+    Raises:
+        ScenarioError: Unknown algorithm, unreadable file, missing or unknown keys.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ScenarioError(f"algo is {algorithm!r}; expected one of {', '.join(ALGORITHMS)}.")
+    file = Path(path) if path else CONFIG_FOLDER / f"{algorithm}.yml"
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ScenarioError(f"cannot read {file} ({reason}); expected a YAML file.") from error
+    if not isinstance(content, dict) or not isinstance(content.get(env_id), dict):
+        raise ScenarioError(f"{file} has no entry {env_id!r}; expected one as in rl_zoo3.")
+    parameters = dict(content[env_id])
+    missing = [key for key in ("n_envs", "n_timesteps", "policy") if key not in parameters]
+    if missing:
+        raise ScenarioError(f"{file} lacks {', '.join(missing)} for {env_id}.")
+    import stable_baselines3
+
+    known = inspect.signature(getattr(stable_baselines3, algorithm.upper())).parameters
+    unknown = [key for key in parameters if key not in known and key not in _OURS]
+    if unknown:
+        raise ScenarioError(
+            f"{file} has unknown keys {', '.join(unknown)}; expected arguments of "
+            f"{algorithm.upper()} or {', '.join(_OURS)}."
+        )
+    for key in ("n_envs", "n_timesteps"):
+        try:
+            parameters[key] = int(float(parameters[key]))
+        except (TypeError, ValueError):
+            parameters[key] = 0
+        if parameters[key] < 1:
+            raise ScenarioError(f"{key} in {file} is not a number >= 1.")
+    return parameters
+
+
+class Budget:
+    """How much training is left, in frames and in time, across interruptions.
+
+    Args:
+        minutes: Time limit; None for none.
+        used_s: Seconds used before this process.
+    """
+
+    def __init__(self, minutes: float | None, used_s: float = 0.0) -> None:
+        self.limit_s = None if minutes is None else 60.0 * minutes
+        self._start = time.monotonic() - used_s
+
+    @property
+    def used_s(self) -> float:
+        """Seconds trained so far, all processes together."""
+        return time.monotonic() - self._start
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.limit_s is not None and self.used_s >= self.limit_s
+
+    def remaining(self, frames: float) -> float:
+        """Share of the training left, given the share of frames left."""
+        if self.limit_s is None:
+            return frames
+        return max(0.0, min(frames, 1.0 - self.used_s / self.limit_s))
+
+
+class LinearSchedule:
+    """A learning rate that falls linearly to zero with what is left of the budget."""
+
+    def __init__(self, initial: float, budget: Budget) -> None:
+        self.initial, self.budget = initial, budget
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Learning rate when this share of the frames is left."""
+        return self.initial * self.budget.remaining(progress_remaining)
+
+
+def algorithm_arguments(parameters: dict, budget: Budget) -> dict[str, Any]:
+    """Arguments for the SB3 algorithm: rl_zoo3's strings turned into objects.
+
+    Raises:
+        ScenarioError: A schedule or ``policy_kwargs`` cannot be read.
+    """
+    arguments = {key: value for key, value in parameters.items() if key not in _OURS}
+    rate = arguments.get("learning_rate")
+    if isinstance(rate, str):
+        if not rate.startswith("lin_"):
+            raise ScenarioError(f"learning_rate is {rate!r}; expected a number or 'lin_1e-3'.")
+        try:
+            arguments["learning_rate"] = LinearSchedule(float(rate[4:]), budget)
+        except ValueError:
+            raise ScenarioError(
+                f"learning_rate is {rate!r}; expected a number behind 'lin_'."
+            ) from None
+    given = arguments.get("policy_kwargs")
+    if isinstance(given, str):
+        arguments["policy_kwargs"] = _dictionary(given)
+    return arguments
+
+
+def _dictionary(text: str) -> dict[str, Any]:
+    """Read ``dict(key=literal, ...)`` without executing anything."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not (isinstance(call, ast.Call) and getattr(call.func, "id", "") == "dict"):
+            raise ValueError
+        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (ValueError, SyntaxError):
+        raise ScenarioError(
+            f"policy_kwargs is {text!r}; expected 'dict(name=literal, ...)'."
+        ) from None
+
+
+def wrapped(env: Any, parameters: dict) -> Any:
+    """Apply ``vec_env_wrapper``, rl_zoo3's list of classes with arguments.
+
+    Raises:
+        ScenarioError: A class cannot be found.
+    """
+    for entry in parameters.get("vec_env_wrapper") or []:
+        (path, arguments), *_ = entry.items() if isinstance(entry, dict) else [(entry, {})]
+        module, _, name = str(path).rpartition(".")
+        try:
+            wrapper = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError):
+            raise ScenarioError(
+                f"vec_env_wrapper names {path!r}; expected an importable class."
+            ) from None
+        env = wrapper(env, **(arguments or {}))
+    return env
