@@ -36,7 +36,7 @@ class MarkovChain:
             raise ScenarioError(
                 f"transition has shape {p.shape}; expected one row and column per factor, {(k, k)}."
             )
-        if (p < 0).any() or np.abs(p.sum(axis=1) - 1).max() > 1e-9:
+        if not ((p >= 0).all() and np.abs(p.sum(axis=1) - 1).max() <= 1e-9):
             raise ScenarioError(
                 "transition probabilities must be >= 0 and add up to 1 in every row; "
                 f"row sums are {p.sum(axis=1)}."
@@ -90,7 +90,8 @@ class Uncertainty:
 
     def __post_init__(self) -> None:
         p = np.asarray(self.load_probabilities)
-        if p.shape != (len(self.load_factors),) or (p < 0).any() or abs(p.sum() - 1) > 1e-9:
+        shares = p.shape == (len(self.load_factors),) and (p >= 0).all()
+        if not (shares and abs(p.sum() - 1) <= 1e-9):
             raise ScenarioError(
                 f"load_probabilities are {self.load_probabilities}; expected one for each of "
                 f"{len(self.load_factors)} factors, >= 0, adding up to 1."
@@ -134,22 +135,22 @@ class Uncertainty:
     @property
     def weather_factor(self) -> Floats:
         """Weather factor of each Markov state, shape (n_states,)."""
-        return np.repeat(self.weather.factors, len(self.price.factors))
+        return np.array([w for w in self.weather.factors for _ in self.price.factors])
 
     @property
     def price_factor(self) -> Floats:
         """Price factor of each Markov state, shape (n_states,)."""
-        return np.tile(self.price.factors, len(self.weather.factors))
+        return np.array([p for _ in self.weather.factors for p in self.price.factors])
 
     @property
     def transition(self) -> Floats:
         """Transition matrix of the Markov states, shape (n_states, n_states)."""
-        return np.kron(self.weather.matrix, self.price.matrix)
+        return np.kron(self.weather.matrix, self.price.matrix).astype(np.float64)
 
     @property
     def stationary(self) -> Floats:
         """Distribution of the Markov state in every period, shape (n_states,)."""
-        return np.kron(self.weather.stationary, self.price.stationary)
+        return np.kron(self.weather.stationary, self.price.stationary).astype(np.float64)
 
     @property
     def draws_per_period(self) -> int:

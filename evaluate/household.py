@@ -14,6 +14,7 @@ from flexgym.envs.errors import ScenarioError
 if TYPE_CHECKING:
     from flexgym.evaluate.rollout import Costs, HouseDays
     from flexgym.policies.base import HouseholdPolicy
+    from flexgym.policies.learned import Learned
 
 ENV_ID = "flexgym/Household-v0"
 POLICIES = ("idle", "self-consumption", "price-threshold", "mpc", "optimal")
@@ -138,19 +139,19 @@ def evaluate(
     return results
 
 
-def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[Any]:
+def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[Learned]:
     if not runs:
         return []
-    import torch
-
     from flexgym.policies.learned import Learned
 
-    torch.set_num_threads(threads)
-    return [Learned.from_run(path, checkpoint) for path in runs]
+    policies = [Learned.from_run(path, checkpoint, threads) for path in runs]
+    if len(policies) == 1:
+        policies[0].name = policies[0].algorithm
+    return policies
 
 
 def _play(
-    played: HouseDays, names: Sequence[str], learned: Sequence[HouseholdPolicy]
+    played: HouseDays, names: Sequence[str], learned: Sequence[Learned]
 ) -> tuple[dict[str, Costs], float]:
     """Costs by policy, and the largest certified gap of the optimum, EUR."""
     from tqdm import tqdm
@@ -178,14 +179,13 @@ def _play(
                     gaps.append(optimal.gap_eur)
                 advance(count)
 
-            name = policy.name
-            while name in costs:
-                name += "'"
-            costs[name] = rollout(policy, played, advance_and_note)
+            while policy.name in costs:
+                policy.name += "'"
+            costs[policy.name] = rollout(policy, played, advance_and_note)
         costs["perfect foresight"] = foresight_costs(played, advance)
     by_algorithm: dict[str, list[Costs]] = {}
     for policy in learned:
-        by_algorithm.setdefault(policy.name.split(" (")[0], []).append(costs[policy.name])
+        by_algorithm.setdefault(policy.algorithm, []).append(costs[policy.name])
     for algorithm, several in by_algorithm.items():
         if len(several) > 1:
             mean = np.mean([c.cost_eur for c in several], axis=0)

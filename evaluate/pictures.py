@@ -416,7 +416,8 @@ def training_picture(
         axes.plot(x[best], y[best], "o", ms=9, mfc="white", mec=colour, mew=2.2, zorder=4)
         axes.annotate(
             f"best {y[best]:.1f}", (x[best], y[best]), (0, -15), textcoords="offset points",
-            ha="right" if x[best] > 0.88 * x.max() else "center", va="top", color=colour, fontweight="bold", zorder=5,
+            ha="right" if x[best] > 0.88 * x.max() else "center", va="top",
+            color=colour, fontweight="bold", zorder=5,
             bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.85},
         )  # fmt: skip
         if np.nanmin(y) < bottom:

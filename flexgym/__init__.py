@@ -10,7 +10,7 @@ from pathlib import Path
 __path__ = [*__path__, str(Path(__file__).parent.parent)]
 __version__ = "0.1.0.dev0"
 
-from flexgym.envs import register  # noqa: E402
+from flexgym.envs import register
 
 register()
 

@@ -43,7 +43,7 @@ def _threads(text: str) -> int:
 
 
 def _parser() -> _Parser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--seed", type=_seed, default=0, help="seed (default 0)")
     shared.add_argument("--out", type=Path, help="folder for what is written")
     shared.add_argument("--threads", type=_threads, default=1, help="threads (default 1)")

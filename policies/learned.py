@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,9 @@ def read_config(folder: Path) -> dict:
         raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
-        config["algorithm"], config["environment"], config["hyperparameters"]
+        missing = [k for k in ("algorithm", "environment", "hyperparameters") if k not in config]
+        if missing:
+            raise KeyError(missing[0])
     except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
     return config
@@ -66,26 +69,39 @@ class Learned:
 
     Args:
         model: The model.
-        name: Name for tables.
+        algorithm: ``"ppo"`` or ``"sac"``.
         settings: Options of the environment it was trained with.
+        name: Name for tables; None takes the algorithm's.
     """
 
-    def __init__(self, model: BaseAlgorithm, name: str, settings: dict[str, str]) -> None:
-        self.model, self.name = model, name
-        self.settings = {key: settings[key] for key in SETTINGS if key in settings}
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        algorithm: str,
+        settings: Mapping[str, str],
+        name: str | None = None,
+    ) -> None:
+        self.model, self.algorithm, self.name = model, algorithm, name or algorithm
+        self.settings: Mapping[str, str] = {
+            key: settings[key] for key in SETTINGS if key in settings
+        }
 
     @classmethod
-    def from_run(cls, folder: str | Path, checkpoint: str = "best") -> Learned:
-        """The policy of a run folder.
+    def from_run(cls, folder: str | Path, checkpoint: str = "best", threads: int = 1) -> Learned:
+        """The policy of a run folder, computed with this many threads.
 
         Raises:
             RunError: The run or its checkpoint is missing or damaged.
         """
+        import torch
+
+        torch.set_num_threads(threads)
         folder = Path(folder)
         config = read_config(folder)
-        model = load_model(folder / f"{checkpoint}.zip", config["algorithm"])
+        algorithm = config["algorithm"]
+        model = load_model(folder / f"{checkpoint}.zip", algorithm)
         options = config["hyperparameters"].get("env_kwargs") or {}
-        return cls(model, f"{config['algorithm']} ({folder.name})", options)
+        return cls(model, algorithm, options, f"{algorithm} ({folder.name})")
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Check that the observation is the one it was trained on.

@@ -87,7 +87,7 @@ class Supervisor(BaseCallback):
         self.run.checkpoint(self.model)
 
     def _validate(self) -> None:
-        costs = rollout(Learned(self.model, "learned", self.settings), self.validation.house_days)
+        costs = rollout(Learned(self.model, "learning", self.settings), self.validation.house_days)
         reached = self.validation.score(costs)
         self.logger.record("flexgym/score", reached)
         self.logger.record("flexgym/cost_eur", float(costs.cost_eur.mean()))

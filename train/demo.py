@@ -69,7 +69,7 @@ def _training_picture(folder: Path, training: Path, results: dict) -> None:
     with (training / "validation.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     reference = {
-        row["policy"]: row["score"]["mean"]
+        f"{row['policy']}, test days,": row["score"]["mean"]
         for row in results["rows"]
         if row["policy"] in ("self-consumption", "mpc")
     }

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 over the native batch: SB3 has no adapter for Gymnasium's vector environments."""
+"""SB3 over the native batch: it has no adapter for Gymnasium's vector environments."""
 
 from __future__ import annotations
 

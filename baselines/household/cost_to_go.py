@@ -127,15 +127,16 @@ class CostToGo:
         check_soc(soc_kwh, row[CAPACITY])
         later = self.after(t, state=state)
         s = self._model.check_state(state)
-        load = self.series.load_kw[t] if load_kw is None else load_kw
-        if pv_kw is None:
-            pv_kw = realised_pv(self._model.weather_factor[s], self.series.pv_kw[t], row[PV_KWP])
-        for name, measured in (("load_kw", load), ("pv_kw", pv_kw)):
+        weather = self._model.weather_factor[s]
+        expected = realised_pv(weather, self.series.pv_kw[t], row[PV_KWP])
+        load = float(self.series.load_kw[t] if load_kw is None else load_kw)
+        pv = float(expected if pv_kw is None else pv_kw)
+        for name, measured in (("load_kw", load), ("pv_kw", pv)):
             if not (math.isfinite(measured) and measured >= 0):
                 raise ScenarioError(f"{name} is {measured}; expected a measurement >= 0 kW.")
         buy = self.series.import_eur_per_kwh[t] * self._model.price_factor[s]
         sell = self.series.export_eur_per_kwh[t]
-        return house_chart(row, float(soc_kwh), float(load), float(pv_kw), buy, sell, later)
+        return house_chart(row, float(soc_kwh), load, pv, buy, sell, later)
 
 
 def cost_to_go(
@@ -202,8 +203,8 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
             if t >= 0:
                 raise ConvexityError(
                     f"in period {t} the import price is {paid[t]:.4f} EUR/kWh and unserved load "
-                    f"costs {row[UNSERVED]:g}: the cost is not convex in stored energy, as losses would "
-                    "pay. Expected 0 <= import price <= price of unserved load. "
+                    f"costs {row[UNSERVED]:g}: the cost is not convex in stored energy, as "
+                    "losses would pay. Expected 0 <= import price <= price of unserved load. "
                     "perfect_foresight solves known days with such prices exactly."
                 )
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.errors import SolverError
 from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, next_soc
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
+Ints = NDArray[np.int64]
 _NO_BATTERY = Battery(capacity_kwh=0.0, power_kw=0.0, wear_eur_per_kwh=0.0)
 
 
@@ -67,7 +69,7 @@ class HouseDayProgram:
         upper[6 * T : 7 * T + 1] = battery.capacity_kwh
         upper[7 * T + 1 :] = 1.0
 
-        def at(kind: int) -> Floats:
+        def at(kind: int) -> Ints:
             return kind * T + block
 
         one = np.ones(T)
@@ -77,7 +79,7 @@ class HouseDayProgram:
             # -S <= charge - discharge - pv <= S
             (1, [(2, one), (3, -one), (4, -one)]),
         ]
-        entries: list[tuple[Floats, Floats, Floats]] = [
+        entries: list[tuple[Ints, Ints, Floats]] = [
             (k * T + block, at(kind), value) for k, terms in rows for kind, value in terms
         ]
         soc = 6 * T + block
@@ -165,7 +167,9 @@ class HouseDayProgram:
         lower = np.zeros(2 * T + 1)
         lower[-1] = soc_kwh
         highs.changeColsBounds(len(changed), changed, lower, upper)
-        highs.changeRowsBounds(T, index[:T], series.load_kw, series.load_kw)
+        # The method exists, highspy's stubs just lack it.
+        change_rows = highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]
+        change_rows(T, index[:T], series.load_kw, series.load_kw)
         highs.run()
         status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:

@@ -26,7 +26,10 @@ Functions = tuple[Floats, Floats, Floats]
 class Tables(Protocol):
     """Cost-to-go functions of every period."""
 
-    gap_eur: float
+    @property
+    def gap_eur(self) -> float:
+        """Certified error of the values in period 0, EUR."""
+        ...
 
     def before(self, t: int) -> Functions:
         """Functions at the start of period t, 0 <= t <= T."""

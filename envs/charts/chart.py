@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.errors import ChartError
 from flexgym.envs.household.params import Floats

@@ -229,7 +229,7 @@ def action_from_battery(kind, battery_kw, house, low, high, load_kw, pv_kw):
 
 @compiled
 def actions_from_battery(kind, battery_kw, house, soc_kwh, now, action):
-    """Write into ``action[:, 0]`` what plays ``battery_kw``; return the first infeasible row or -1."""
+    """Write what plays ``battery_kw`` into ``action[:, 0]``; the first infeasible row or -1."""
     for i in range(len(battery_kw)):
         load, pv = now[LOAD, i], now[PV, i]
         low, high = battery_range(house[i], soc_kwh[i], load, pv)

@@ -137,7 +137,7 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
         if self.render_mode is not None:
             self._outcomes.append(outcome[0])
         values = outcome[0].tolist()
-        info = dict(zip(OUTCOME_NAMES, values, strict=True))
+        info: dict[str, Any] = dict(zip(OUTCOME_NAMES, values, strict=True))
         done = self.simulation.t >= STEPS_PER_DAY
         return self.simulation.observe()[0], -values[COST_EUR], done, False, info
 

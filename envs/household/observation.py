@@ -6,6 +6,8 @@ unit that keeps them within a few units of zero, so that networks need no normal
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from flexgym.envs.compiled import compiled
@@ -81,7 +83,7 @@ def observation_names(kind: str) -> tuple[str, ...]:
             ("surplus", "capacity"),
             ("deficit", "capacity"),
         )
-        for a, b in zip(BIN_EDGES[:-1], BIN_EDGES[1:], strict=True)
+        for a, b in pairwise(BIN_EDGES)
     ]
     return (*_COMPACT, *_TOTALS, *bins)
 

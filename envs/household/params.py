@@ -24,8 +24,9 @@ UNSERVED_EUR_PER_KWH = 3.0
 def _require(value: float, name: str, low: float, high: float, *, open_low: bool = False) -> None:
     inside = low < value <= high if open_low else low <= value <= high
     if not inside or math.isnan(value):
+        bracket = "(" if open_low else "["
         raise HouseError(
-            f"{name} is {value}; expected a number in {'(' if open_low else '['}{low:g}, {high:g}]. "
+            f"{name} is {value}; expected a number in {bracket}{low:g}, {high:g}]. "
             "Correct the house's data."
         )
 
@@ -163,8 +164,8 @@ class Series:
             object.__setattr__(self, name, array)
             if array.ndim != 1 or array.size == 0 or array.shape != self.load_kw.shape:
                 raise SeriesError(
-                    f"{name} has shape {array.shape}; expected (T,) = {self.load_kw.shape}, T >= 1. "
-                    "Pass one value a period for each series."
+                    f"{name} has shape {array.shape}; expected (T,) = {self.load_kw.shape}, "
+                    "T >= 1. Pass one value a period for each series."
                 )
             if not np.isfinite(array).all():
                 raise SeriesError(

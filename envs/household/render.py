@@ -35,7 +35,7 @@ COLOURS = {
 }
 """Okabe and Ito's palette, safe for colour-blind readers."""
 DASHED = (0, (3, 2))
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 11.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -73,7 +73,7 @@ def clock_axis(axes: Axes, *, labels: bool = True) -> None:
 
 def edges_h(periods: int) -> Floats:
     """Clock times at which periods begin and the last one ends, shape (periods + 1,), hours."""
-    return START_H + DT_H * np.arange(periods + 1)
+    return START_H + DT_H * np.arange(periods + 1, dtype=np.float64)
 
 
 def sunny(pv_kw: Floats) -> Floats:

@@ -137,6 +137,8 @@ class HouseholdScenario:
         Raises:
             ScenarioError: An option is unknown, empty or out of range.
         """
+        if split not in FEEDERS:
+            raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
         if houses is None:
             houses = default_houses(split)
         elif isinstance(houses, House):
@@ -187,7 +189,9 @@ class HouseholdScenario:
 
     def terminal_price(self, house: Ints, forecast: Floats) -> Floats:
         """Pay for energy left at the end, shape (n,), EUR/kWh: 0.9 * eta_d * mean price."""
-        return TERMINAL_SHARE * self.rows[house, ETA_D] * forecast[:, 2].mean(axis=0)
+        # One after the other: numpy's mean adds in another order for one house than for many.
+        mean = forecast[:, 2].cumsum(axis=0)[-1] / T
+        return TERMINAL_SHARE * self.rows[house, ETA_D] * mean
 
     def forecast_series(self, house: int, day: int) -> tuple[Series, float]:
         """Forecast of one house's day, and the pay for energy left at its end."""
@@ -238,7 +242,8 @@ class HouseholdScenario:
         state = np.empty((T, n), dtype=np.int64)
         paths = np.ascontiguousarray(uniform[:, 3:])
         rating = np.ascontiguousarray(rows[:, PV_KWP])
-        realise(forecast, rating, paths, *self._tables, exogenous, state)
+        weather, price, load = self._tables
+        realise(forecast, rating, paths, weather, price, load, exogenous, state)
         terminal = self.terminal_price(house, forecast)
         return Episodes(
             house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state

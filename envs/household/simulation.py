@@ -109,7 +109,7 @@ class HouseholdSimulation:
 
     @property
     def now(self) -> Floats:
-        """Measured load, PV, import and export price, shape (4, n); of the last period at the end."""
+        """Load, PV, import and export price measured, shape (4, n); at the end the last ones."""
         return self.episodes.exogenous[min(self.t, STEPS_PER_DAY - 1)]
 
     @property

@@ -51,6 +51,7 @@ class HouseholdVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
         self._all = np.ones(num_envs, dtype=bool)
+        self._all.setflags(write=False)  # handed out as the mask of every entry of info
         self._none = np.zeros(num_envs, dtype=bool)
 
     @property
@@ -107,9 +108,9 @@ class HouseholdVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         episodes = self.simulation.episodes
         return self._masked(
             {
-                "house": episodes.house,
-                "day": episodes.day,
-                "soc_kwh": episodes.soc_kwh,
-                "terminal_eur_per_kwh": episodes.terminal_price,
+                "house": episodes.house.copy(),
+                "day": episodes.day.copy(),
+                "soc_kwh": episodes.soc_kwh.copy(),
+                "terminal_eur_per_kwh": episodes.terminal_price.copy(),
             }
         )
