@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from flexgym.envs.errors import RunError
+from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 
@@ -38,7 +38,17 @@ def load_model(path: Path, algorithm: str, **options: object) -> BaseAlgorithm:
         raise RunError(f"got no checkpoint {path}; expected one written by flexgym train.")
     try:
         return getattr(stable_baselines3, algorithm.upper()).load(path, device="cpu", **options)
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError, RuntimeError, ValueError) as error:
+    except FlexgymError:
+        raise
+    except (
+        AssertionError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise RunError(
             f"cannot read the checkpoint {path} ({type(error).__name__}); expected a complete "
             f"{algorithm.upper()} model. Copy best.zip over last.zip, or train anew."

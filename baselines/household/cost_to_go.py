@@ -205,7 +205,7 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
                     f"in period {t} the import price is {paid[t]:.4f} EUR/kWh and unserved load "
                     f"costs {row[UNSERVED]:g}: the cost is not convex in stored energy, as "
                     "losses would pay. Expected 0 <= import price <= price of unserved load. "
-                    "perfect_foresight solves known days with such prices exactly."
+                    "perfect_foresight solves known days with negative import prices exactly."
                 )
 
 

@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.envs.errors import SolverError
+from flexgym.envs.errors import ConvexityError, SolverError
 from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, next_soc
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
@@ -144,10 +144,19 @@ class HouseDayProgram:
 
         Raises:
             StateError: The state of charge lies outside the battery's limits.
+            ConvexityError: The import price exceeds the price of unserved load.
             SolverError: HiGHS found no optimum.
         """
         T, battery, highs = self.periods, self._battery, self._highs
         check_soc(soc_kwh, battery.capacity_kwh)
+        dearest, shed = series.import_eur_per_kwh.max(), self.house.unserved_eur_per_kwh
+        if dearest > shed:
+            # The program would leave load unserved to save money; the house never does.
+            raise ConvexityError(
+                f"the import price reaches {dearest:.4f} EUR/kWh and unserved load costs "
+                f"{shed:g}; expected unserved load to cost at least the import price. Raise "
+                "unserved_eur_per_kwh."
+            )
         index = np.arange(7 * T + 1, dtype=np.int32)
         wear = np.full(2 * T, battery.wear_eur_per_kwh * DT_H)
         cost = np.concatenate(
@@ -207,6 +216,7 @@ def perfect_foresight(
 
     Raises:
         StateError: The state of charge lies outside the battery's limits.
+        ConvexityError: The import price exceeds the price of unserved load.
         SolverError: HiGHS found no optimum.
     """
     row = house_row(house)

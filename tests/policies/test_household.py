@@ -31,7 +31,7 @@ from flexgym.policies.household import (
 
 ALL = (Idle, SelfConsumption, PriceThreshold, ModelPredictive, Optimal)
 HOUSE = next(h for h in feeder43(0) if h.battery)
-DAY = 200
+DAY = 10
 SOC = 0.4 * HOUSE.battery.capacity_kwh
 TIGHT = House(Battery(6.0, 3.0, 0.9, 0.92, 0.01, 0.999), 7.0, 3.5, 0.4, 1.5, load=Load("H0-G"))
 BARE = House(None, 5.0, 5.0, 30.0, 30.0)
@@ -61,9 +61,7 @@ def one_day():
 @pytest.fixture(scope="module")
 def solved(one_day):
     series, terminal = one_day.forecast_series(0, DAY)
-    return cost_to_go(
-        HOUSE, series, uncertainty=one_day.uncertainty, terminal_eur_per_kwh=terminal
-    )
+    return cost_to_go(HOUSE, series, uncertainty=one_day.uncertainty, terminal_eur_per_kwh=terminal)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +96,8 @@ def test_no_policy_beats_the_optimum_beyond_noise(one_day, optimal_cost, policy,
     extra = cost - optimal_cost[:episodes]
     noise = 2.576 * extra.std(ddof=1) / math.sqrt(episodes)
     assert extra.mean() >= -noise - 1e-4
-    if policy is not ModelPredictive:
-        assert extra.mean() > noise
+    # Planning on means is not optimal: the test can tell them apart.
+    assert extra.mean() > noise
 
 
 def test_foresight_bounds_every_policy_in_every_episode(one_day, optimal_cost):
@@ -118,7 +116,7 @@ def test_foresight_bounds_every_policy_in_every_episode(one_day, optimal_cost):
         cost, _ = play(policy(), begin(one_day, n, 7, {"soc_kwh": SOC}))
         assert (cost >= bound - 1e-9).all()
     np.testing.assert_allclose(cost, optimal_cost[:n], rtol=0, atol=1e-12)
-    assert bound.mean() < optimal_cost[:n].mean() - 0.01
+    assert bound.mean() < optimal_cost[:n].mean() - 0.1
 
 
 @pytest.mark.parametrize("policy", [ModelPredictive, Optimal])
@@ -208,7 +206,7 @@ def test_only_the_past_counts(policy):
 
 
 def test_idle_is_the_cost_reported_as_idle():
-    scenario = HouseholdScenario.create(houses=(HOUSE, TIGHT), days=[DAY, 10])
+    scenario = HouseholdScenario.create(houses=(HOUSE, TIGHT), days=[DAY, 200])
     simulation = begin(scenario, 20, 2)
     start = simulation.soc_kwh.copy()
     _, outcomes = play(Idle(), simulation)
@@ -223,7 +221,7 @@ def test_idle_is_the_cost_reported_as_idle():
 
 
 def test_self_consumption_empties_the_meter_while_it_can():
-    scenario = HouseholdScenario.create(houses=HOUSE, days=DAY)
+    scenario = HouseholdScenario.create(houses=HOUSE, days=100)
     simulation = begin(scenario, 50, 4)
     policy = SelfConsumption()
     policy.begin(simulation)
@@ -267,9 +265,9 @@ def test_price_thresholds_are_quantiles(cheap, dear):
 
 
 def test_the_optimum_reports_its_certificate_and_progress():
-    scenario = HouseholdScenario.create(houses=(HOUSE, TIGHT), days=[DAY, 10])
+    scenario = HouseholdScenario.create(houses=(HOUSE, TIGHT), days=[DAY, 200])
     seen = []
     policy = Optimal(lambda done, total: seen.append((done, total)))
-    policy.begin(begin(scenario, 12, 0, {"house": [0, 1] * 6, "day": [10, 10, DAY, DAY] * 3}))
+    policy.begin(begin(scenario, 12, 0, {"house": [0, 1] * 6, "day": [200, 200, DAY, DAY] * 3}))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert 0.0 < policy.gap_eur <= 1e-4

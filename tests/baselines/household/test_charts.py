@@ -24,7 +24,15 @@ def least_cost(house, series, soc, terminal, meter_kw=None):
     T, b = len(series), house.battery or Battery(0.0, 0.0)
     columns = 7 * T + 1
     upper = np.tile(
-        [house.import_limit_kw, house.export_limit_kw, b.power_kw, b.power_kw, 0, 0, b.capacity_kwh],
+        [
+            house.import_limit_kw,
+            house.export_limit_kw,
+            b.power_kw,
+            b.power_kw,
+            0,
+            0,
+            b.capacity_kwh,
+        ],
         T,
     )
     upper = np.append(upper, 1.0)
@@ -108,7 +116,7 @@ def test_every_power_costs_what_an_optimiser_needs_for_it(charts):
             p = min(max(p, low + 1e-9), high - 1e-9) if high - low > 1e-6 else p
             oracle = least_cost(house, rest, soc, terminal, p)
             worst = max(worst, abs(oracle - float(chart.cost(p))))
-    print("worst", worst)
+
     assert worst <= 1e-7
 
 
@@ -125,7 +133,7 @@ def test_least_cost_is_the_value_and_sits_at_the_best_power(charts):
         worst = max(worst, abs(chart.cost_eur.min() - value))
         oracle = least_cost(house, rest, soc, terminal)
         worst = max(worst, abs(oracle - float(chart.cost(chart.best_power_kw))))
-    print("worst", worst)
+
     assert worst <= 1e-8
 
 
@@ -174,9 +182,7 @@ def test_expected_best_chart_cost_is_the_value(random_house_day):
     uncertainty = two_states()
     for _ in range(20):
         house, series, soc, terminal = random_house_day(rng, 4)
-        series = Series(
-            series.load_kw, series.pv_kw, series.import_eur_per_kwh, np.full(4, -0.01)
-        )
+        series = Series(series.load_kw, series.pv_kw, series.import_eur_per_kwh, np.full(4, -0.01))
         solved = cost_to_go(
             house, series, uncertainty=uncertainty, terminal_eur_per_kwh=terminal, tolerance_eur=0.0
         )

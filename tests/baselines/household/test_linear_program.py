@@ -41,9 +41,7 @@ def days(random_house_day):
 
 
 def test_value_is_the_linear_program(days):
-    error = [
-        abs(solved.value(0, soc) - bound.cost_eur) for _, _, soc, _, solved, bound in days
-    ]
+    error = [abs(solved.value(0, soc) - bound.cost_eur) for _, _, soc, _, solved, bound in days]
     assert max(error) <= 1e-9
 
 

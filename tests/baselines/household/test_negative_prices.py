@@ -70,9 +70,7 @@ def test_the_program_plays_at_its_cost_and_nothing_beats_it(random_house_day):
         played = cost_of(house, series, soc, terminal, dispatched(bound.battery_kw))
         assert played == pytest.approx(bound.cost_eur, abs=1e-7)
         for _ in range(20):
-            other = cost_of(
-                house, series, soc, terminal, lambda *_: rng.uniform(-1.0, 1.0, (1, 1))
-            )
+            other = cost_of(house, series, soc, terminal, lambda *_: rng.uniform(-1.0, 1.0, (1, 1)))
             assert bound.cost_eur <= other + 1e-7
 
 
@@ -93,12 +91,13 @@ def test_the_program_finds_the_best_of_all_plans_on_a_grid(random_house_day):
     assert close >= 6
 
 
-def test_unserved_load_cheaper_than_the_grid_is_still_exact():
-    """Load is shed at the import limit only, however little it costs."""
-    house = House(Battery(4.0, 2.0, 0.9, 0.9, 0.0), 0.0, 5.0, 3.0, 5.0, unserved_eur_per_kwh=0.05)
-    series = Series([2.0, 4.0, 2.0], [0.0] * 3, [0.3, 0.3, 0.3], [0.0] * 3)
-    with pytest.raises(ConvexityError):
-        cost_to_go(house, series)
-    bound = perfect_foresight(house, series, soc_kwh=0.0)
-    played = cost_of(house, series, 0.0, 0.0, dispatched(bound.battery_kw))
-    assert played == pytest.approx(bound.cost_eur, abs=1e-9)
+def test_unserved_load_cheaper_than_the_grid_is_refused():
+    """The house sheds load at its import limit only; a program would shed to save money."""
+    series = Series([2.0, 4.0, 2.0], [0.0] * 3, [0.3, 0.2, 0.3], [0.0] * 3)
+    for limit in (3.0, 30.0):
+        house = House(Battery(4.0, 2.0), 0.0, 5.0, limit, 5.0, unserved_eur_per_kwh=0.25)
+        with pytest.raises(ConvexityError, match="unserved load costs 0.25"):
+            perfect_foresight(house, series, soc_kwh=0.0)
+    tight = House(Battery(4.0, 2.0), 0.0, 5.0, 1.0, 5.0, unserved_eur_per_kwh=0.25)
+    with pytest.raises(ConvexityError, match="price of unserved load"):
+        cost_to_go(tight, series)

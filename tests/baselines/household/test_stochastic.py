@@ -88,7 +88,9 @@ def extensive_form(house, series, soc, terminal, uncertainty, first=None):
                 wide += [(side, at + j, v) for j, v in power]
                 wide += [(side + 1, at + j, -v) for j, v in power]
                 inverter += [house.inverter_kva] * 2
-                following.append((at + 6, (w, p), chance * chance_here * uncertainty.load_probabilities[k]))
+                following.append(
+                    (at + 6, (w, p), chance * chance_here * uncertainty.load_probabilities[k])
+                )
         level = following
 
     def matrix(triples, rows):
@@ -135,7 +137,7 @@ def test_unpruned_equals_the_extensive_form(random_house_day, periods, trees):
             state = int(rng.integers(4))
             part = extensive_form(house, series, soc, terminal, uncertainty, divmod(state, 2))
             worst = max(worst, abs(part - exact.value(0, soc, state=state)))
-    print("worst", worst)
+
     assert worst <= 1e-7
 
 
@@ -190,11 +192,19 @@ def test_a_whole_day_reaches_the_promised_gap(random_house_day):
 def test_a_certain_future_is_a_known_day(random_house_day, tolerance_eur):
     """One state and one load factor: the day scaled by them, whatever they are."""
     rng = np.random.default_rng(11)
-    for weather, price, load in ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (0.7, 1.2, 1.3), (1.0, 1.0, 0.6)):
+    for weather, price, load in (
+        (1.0, 1.0, 1.0),
+        (0.5, 1.0, 1.0),
+        (0.7, 1.2, 1.3),
+        (1.0, 1.0, 0.6),
+    ):
         for _ in range(6):
             house, series, soc, terminal = convex_day(rng, random_house_day, 6)
             one = Uncertainty(
-                MarkovChain((weather,), ((1.0,),)), MarkovChain((price,), ((1.0,),)), (load,), (1.0,)
+                MarkovChain((weather,), ((1.0,),)),
+                MarkovChain((price,), ((1.0,),)),
+                (load,),
+                (1.0,),
             )
             scaled = Series(
                 series.load_kw * load,

@@ -12,9 +12,7 @@ from flexgym.envs.errors import ChartError
 @st.composite
 def functions(draw, most=6):
     slopes = sorted(draw(st.lists(st.floats(-3, 3), min_size=0, max_size=most)))
-    lengths = draw(
-        st.lists(st.floats(0.01, 2), min_size=len(slopes), max_size=len(slopes))
-    )
+    lengths = draw(st.lists(st.floats(0.01, 2), min_size=len(slopes), max_size=len(slopes)))
     start, value = draw(st.floats(-5, 5)), draw(st.floats(-5, 5))
     return ConvexPiecewiseLinear.from_slopes(start, value, np.array(slopes), np.array(lengths))
 

@@ -109,9 +109,7 @@ def test_balances_and_limits(house, share, action, load, pv, buy, margin, kind, 
     assert out["cost_eur"] == pytest.approx(terms, abs=SLACK)
 
 
-@given(
-    house=houses, share=shares, load=powers, pv=powers, kind=kinds, position=shares
-)
+@given(house=houses, share=shares, load=powers, pv=powers, kind=kinds, position=shares)
 @settings(max_examples=600, deadline=None)
 def test_action_map_has_a_right_inverse(house, share, load, pv, kind, position):
     row = d.house_row(house)
@@ -211,9 +209,7 @@ def test_feasible_range_is_as_wide_as_the_limits_allow():
         load, pv = rng.uniform(0, 6, 2)
         for power, side in zip(d.battery_range(row, soc, load, pv), (-1, 1), strict=True):
             beyond = power + side * 0.5
-            stored = 0.99 * soc + (
-                0.9 * beyond * DT_H if beyond > 0 else beyond * DT_H / 0.8
-            )
+            stored = 0.99 * soc + (0.9 * beyond * DT_H if beyond > 0 else beyond * DT_H / 0.8)
             within_store = 0.0 <= stored <= battery.capacity_kwh
             within_power = abs(beyond) <= battery.power_kw
             # Some PV use in [0, pv] and some unserved load must fit inverter and meter; the

@@ -1,0 +1,275 @@
+"""Training: batch adapter, shaping, settings, run folders, resume."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.train.household import ENV_ID, train
+from flexgym.train.settings import Budget, LinearSchedule, algorithm_arguments, read_hyperparameters
+
+SMALL = {
+    "ppo": {"n_envs": 4, "n_timesteps": 1536, "n_steps": 96, "batch_size": 384, "n_epochs": 1},
+    "sac": {
+        "n_envs": 4,
+        "n_timesteps": 1536,
+        "buffer_size": 4000,
+        "learning_starts": 100,
+        "gradient_steps": 1,
+        "batch_size": 32,
+    },
+}
+
+
+def small_config(tmp_path, algorithm, **changes):
+    path = tmp_path / f"{algorithm}.yml"
+    wrapper = [{"flexgym.train.vec_env.ShapedReward": {"scale": 10.0}}]
+    content = {
+        **SMALL[algorithm],
+        "policy": "MlpPolicy",
+        "learning_rate": "lin_1e-3",
+        "gamma": 1.0,
+        "policy_kwargs": "dict(net_arch=[8])",
+        "vec_env_wrapper": wrapper,
+        **changes,
+    }
+    path.write_text(yaml.safe_dump({ENV_ID: content}))
+    return path
+
+
+def test_batch_adapter_equals_single_environments():
+    import gymnasium as gym
+
+    from flexgym.train import sb3_vec_env
+
+    env = sb3_vec_env(ENV_ID, 3, seed=11)
+    singles = [gym.make(ENV_ID, disable_env_checker=True) for _ in range(3)]
+    first = env.reset()
+    for i, single in enumerate(singles):
+        np.testing.assert_array_equal(single.reset(seed=11 + i)[0], first[i])
+    rng = np.random.default_rng(0)
+    returns = np.zeros(3)
+    for t in range(96):
+        action = rng.uniform(-1, 1, (3, 1)).astype(np.float32)
+        observation, reward, done, infos = env.step(action)
+        for i, single in enumerate(singles):
+            seen, expected, over, _, _ = single.step(action[i])
+            returns[i] += expected
+            assert reward[i] == np.float32(expected)
+            assert done[i] == over == (t == 95)
+            if over:
+                np.testing.assert_array_equal(infos[i]["terminal_observation"], seen)
+                assert infos[i]["episode"]["l"] == 96
+                assert infos[i]["episode"]["r"] == pytest.approx(returns[i], abs=1e-9)
+                assert infos[i]["TimeLimit.truncated"] is False
+                np.testing.assert_array_equal(single.reset()[0], observation[i])
+            else:
+                assert infos[i] == {}
+                np.testing.assert_array_equal(observation[i], seen)
+
+
+def test_batch_adapter_needs_same_step_resets():
+    import gymnasium as gym
+
+    from flexgym.train.vec_env import BatchedVecEnv
+
+    other = gym.vector.SyncVectorEnv([lambda: gym.make("Pendulum-v1")])
+    with pytest.raises(ScenarioError, match="SAME_STEP"):
+        BatchedVecEnv(other)
+
+
+@pytest.mark.parametrize("policy", ["random", "idle"])
+def test_shaping_changes_the_return_by_a_constant_of_the_episode(policy):
+    from flexgym.train import ShapedReward, sb3_vec_env
+
+    inner = sb3_vec_env(ENV_ID, 5, seed=3)
+    env = ShapedReward(inner, scale=2.0)
+    env.reset()
+    start = inner.last_info
+    constant = -start["terminal_eur_per_kwh"] * start["soc_kwh"]
+    rng = np.random.default_rng(1)
+    shaped, idle = np.zeros(5), np.zeros(5)
+    for _ in range(96):
+        if policy == "idle":
+            action = inner.batch.simulation.action(np.zeros(5))
+        else:
+            action = rng.uniform(-1, 1, (5, 1))
+        _, reward, done, infos = env.step(action)
+        info = inner.last_info.get("final_info", inner.last_info)
+        shaped += reward
+        idle += info["idle_eur"]
+    assert done.all()
+    bill = np.array([info["episode"]["r"] for info in infos])
+    np.testing.assert_allclose(shaped / 2.0, bill + idle + constant, atol=1e-4)
+    if policy == "idle":
+        np.testing.assert_allclose(shaped, 0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algorithm):
+    from flexgym.policies.learned import Learned
+
+    config = small_config(tmp_path, algorithm)
+    run = tmp_path / "run"
+    options = {"algorithm": algorithm, "config": config, "validation_house_days": 4}
+    best = train(run, timesteps=768, **options)
+    first = json.loads((run / "state.json").read_text())
+    assert first["frames"] == 768
+    assert first["best_score"] == best
+    rows = (run / "validation.csv").read_text().splitlines()
+    train(run, timesteps=1536, resume=True, **options)
+    after = json.loads((run / "state.json").read_text())
+    assert after["frames"] == 1536
+    assert after["used_s"] > first["used_s"]
+    assert after["best_score"] >= first["best_score"]
+    assert (run / "validation.csv").read_text().splitlines()[: len(rows)] == rows
+    if algorithm == "sac":
+        assert after["replay_at"] == 1536 // 4
+    assert Learned.from_run(run).model.num_timesteps <= 1536
+    assert Learned.from_run(run, "last").model.num_timesteps == 1536
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["seed"] == 0
+    assert saved["versions"]["flexgym"]
+    assert train(run, timesteps=1536, resume=True, **options) == after["best_score"]
+
+
+def test_tensorboard_gets_scores_and_cost_terms(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    train(run, config=small_config(tmp_path, "ppo"), timesteps=1536, validation_house_days=4)
+    events = EventAccumulator(str(run / "tb"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"flexgym/score", "flexgym/cost_eur", "flexgym/wear_eur", "train/loss"} <= tags
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_killed_run_resumes_with_nothing_lost_but_the_running_rollout(tmp_path, algorithm):
+    config = small_config(tmp_path, algorithm)
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "flexgym", "train", "household", "--algo", algorithm]
+    command += ["--config", str(config), "--timesteps", "1e7", "--validation", "2"]
+    command += ["--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    state = run / "state.json"
+    while time.monotonic() < deadline:
+        if state.exists() and json.loads(state.read_text())["frames"] >= 3 * 384:
+            break
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    killed = json.loads(state.read_text())
+    assert killed["frames"] >= 3 * 384
+    frames = killed["frames"] + 768
+    train(
+        run,
+        algorithm=algorithm,
+        timesteps=frames,
+        validation_house_days=2,
+        resume=True,
+    )
+    resumed = json.loads(state.read_text())
+    # The model is written just before the state: a kill between the two is one rollout ahead.
+    assert frames <= resumed["frames"] <= frames + 384
+    assert resumed["best_score"] >= killed["best_score"]
+
+
+def test_damaged_and_missing_runs_are_named(tmp_path):
+    config = small_config(tmp_path, "ppo")
+    run = tmp_path / "run"
+    options = {"config": config, "timesteps": 384, "validation_house_days": 2}
+    with pytest.raises(RunError, match="no run in"):
+        train(run, resume=True, **options)
+    train(run, **options)
+    with pytest.raises(RunError, match="--resume"):
+        train(run, **options)
+    with pytest.raises(RunError, match="holds a ppo run"):
+        train(run, algorithm="sac", resume=True, validation_house_days=2)
+    whole = (run / "last.zip").read_bytes()
+    for size in (0, 100, len(whole) // 2, len(whole) - 10):
+        (run / "last.zip").write_bytes(whole[:size])
+        with pytest.raises(RunError, match=r"cannot read the checkpoint .*last.zip"):
+            train(run, resume=True, timesteps=768, validation_house_days=2)
+    (run / "last.zip").write_bytes(whole)
+    (run / "state.json").write_text('{"frames": ')
+    with pytest.raises(RunError, match=r"state\.json"):
+        train(run, resume=True, timesteps=768, validation_house_days=2)
+    (run / "config.yaml").write_text("algorithm: [")
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        train(run, resume=True, timesteps=768, validation_house_days=2)
+
+
+def test_a_missing_replay_buffer_is_named(tmp_path):
+    run = tmp_path / "run"
+    options = {"algorithm": "sac", "validation_house_days": 2}
+    train(run, config=small_config(tmp_path, "sac"), timesteps=768, **options)
+    shutil.rmtree(run / "replay")
+    with pytest.raises(RunError, match="replay buffer"):
+        train(run, timesteps=1536, resume=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rat": 1e-3}, "unknown keys learning_rat"),
+        ({"n_envs": 0}, "n_envs"),
+        ({"n_timesteps": "many"}, "n_timesteps"),
+        ({"learning_rate": "cos_1e-3"}, "learning_rate"),
+        ({"learning_rate": "lin_fast"}, "learning_rate"),
+        ({"policy_kwargs": "__import__('os').getcwd()"}, "policy_kwargs"),
+        ({"vec_env_wrapper": ["nowhere.Nothing"]}, "vec_env_wrapper"),
+    ],
+)
+def test_bad_hyperparameters_are_named(tmp_path, change, message):
+    config = small_config(tmp_path, "ppo", **change)
+    with pytest.raises(ScenarioError, match=message):
+        train(tmp_path / "run", config=config, timesteps=384, validation_house_days=2)
+
+
+def test_bad_hyperparameter_files_are_named(tmp_path):
+    with pytest.raises(ScenarioError, match="algo is 'dqn'"):
+        read_hyperparameters("dqn", ENV_ID)
+    with pytest.raises(ScenarioError, match="cannot read"):
+        read_hyperparameters("ppo", ENV_ID, tmp_path / "nothing.yml")
+    broken = tmp_path / "broken.yml"
+    broken.write_text("a: [")
+    with pytest.raises(ScenarioError, match="cannot read"):
+        read_hyperparameters("ppo", ENV_ID, broken)
+    broken.write_text("other/Env-v0: {}")
+    with pytest.raises(ScenarioError, match="no entry"):
+        read_hyperparameters("ppo", ENV_ID, broken)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_shipped_hyperparameters_fit_the_algorithm(algorithm):
+    import stable_baselines3
+
+    from flexgym.train import sb3_vec_env
+
+    parameters = read_hyperparameters(algorithm, ENV_ID)
+    arguments = algorithm_arguments(parameters, Budget(None))
+    made = getattr(stable_baselines3, algorithm.upper())(
+        env=sb3_vec_env(ENV_ID, parameters["n_envs"], **parameters["env_kwargs"]), **arguments
+    )
+    assert made.gamma == 1.0
+
+
+def test_learning_rate_falls_with_frames_or_time_whichever_is_ahead():
+    unlimited = LinearSchedule(2.0, Budget(None))
+    assert unlimited(1.0) == 2.0
+    assert unlimited(0.25) == 0.5
+    half_gone = LinearSchedule(2.0, Budget(1.0, used_s=30.0))
+    assert half_gone(0.9) == pytest.approx(1.0, abs=0.05)
+    assert half_gone(0.1) == pytest.approx(0.2, abs=1e-9)
+    assert LinearSchedule(2.0, Budget(1.0, used_s=90.0))(1.0) == 0.0
+    assert Budget(1.0, used_s=90.0).over
