@@ -183,21 +183,25 @@ def realise(forecast, rating, uniform, weather, price, load, exogenous, state):
         exogenous: Shape (T, 4, n), overwritten.
         state: Markov state, shape (T, n), overwritten.
     """
-    T = forecast.shape[0]
+    T, _, n = forecast.shape
     n_price = len(price[0])
-    for i in range(forecast.shape[2]):
-        w = _pick(weather[1], uniform[i, 0])
-        p = _pick(price[1], uniform[i, 1])
+    # A few houses at a time, period by period: both layouts stay in the cache.
+    for block in range(0, n, 16):
         for t in range(T):
-            if t > 0:
-                w = _pick(weather[2][w], uniform[i, 3 * t])
-                p = _pick(price[2][p], uniform[i, 3 * t + 1])
-            noise = load[0][_pick(load[1], uniform[i, 3 * t + 2])]
-            state[t, i] = w * n_price + p
-            exogenous[t, 0, i] = forecast[t, 0, i] * noise
-            exogenous[t, 1, i] = realised_pv(weather[0][w], forecast[t, 1, i], rating[i])
-            exogenous[t, 2, i] = forecast[t, 2, i] * price[0][p]
-            exogenous[t, 3, i] = forecast[t, 3, i]
+            for i in range(block, min(block + 16, n)):
+                if t == 0:
+                    w = _pick(weather[1], uniform[i, 0])
+                    p = _pick(price[1], uniform[i, 1])
+                else:
+                    before = state[t - 1, i]
+                    w = _pick(weather[2][before // n_price], uniform[i, 3 * t])
+                    p = _pick(price[2][before % n_price], uniform[i, 3 * t + 1])
+                noise = load[0][_pick(load[1], uniform[i, 3 * t + 2])]
+                state[t, i] = w * n_price + p
+                exogenous[t, 0, i] = forecast[t, 0, i] * noise
+                exogenous[t, 1, i] = realised_pv(weather[0][w], forecast[t, 1, i], rating[i])
+                exogenous[t, 2, i] = forecast[t, 2, i] * price[0][p]
+                exogenous[t, 3, i] = forecast[t, 3, i]
 
 
 @compiled

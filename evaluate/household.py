@@ -33,15 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--house-days", type=int, default=HOUSE_DAYS, help="episodes to play")
     parser.add_argument("--uncertainty", default="markov", help="markov or none")
     parser.add_argument("--prices", type=Path, help="CSV with your own prices")
+    parser.add_argument(
+        "--document", type=Path, help="Markdown file whose block <!-- household --> gets the table"
+    )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
+    from flexgym.evaluate.report import markdown_table, update_block
 
+    folder = arguments.out or Path("results/household")
     results = evaluate(
-        arguments.out or Path("results/household"),
+        folder,
         runs=arguments.run,
         policies=[name for name in arguments.policies.split(",") if name],
         split=arguments.split,
@@ -52,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         threads=arguments.threads,
     )
-    folder = arguments.out or Path("results/household")
+    if arguments.document:
+        update_block(arguments.document, "household", markdown_table(results))
     print(f"wrote {folder}/results.json, results.csv, episodes.csv, scores.png, day.png")
-    return 0 if results else 1
+    return 0
 
 
 def evaluate(
@@ -117,7 +123,7 @@ def evaluate(
     optimal = costs["optimal"].cost_eur
     results = report.write_results(
         out,
-        command=command or f"flexgym evaluate household --split {split} --seed {seed}",
+        command=command or _command(runs, policies, split, house_days, uncertainty, seed),
         seed=seed,
         environment=ENV_ID,
         scenario={
@@ -137,6 +143,20 @@ def evaluate(
     _pictures(out, results, played, learned[-1] if learned else Optimal())
     report.print_scores(results)
     return results
+
+
+def _command(
+    runs: Sequence[str | Path],
+    policies: Sequence[str],
+    split: str,
+    house_days: int,
+    uncertainty: str,
+    seed: int,
+) -> str:
+    parts = [f"--run {path}" for path in runs]
+    parts += [f"--policies {','.join(policies)}", f"--split {split}", f"--house-days {house_days}"]
+    parts += [f"--uncertainty {uncertainty}", f"--seed {seed}"]
+    return " ".join(["flexgym evaluate household", *parts])
 
 
 def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[Learned]:

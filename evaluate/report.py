@@ -137,3 +137,40 @@ def print_scores(results: dict[str, Any]) -> None:
             style="dim" if bound else None,
         )
     Console(soft_wrap=True).print(table)
+
+
+def markdown_table(results: dict[str, Any]) -> str:
+    """The table of policies in Markdown, from the content of ``results.json``."""
+    scenario = results["scenario"]
+    lines = [
+        "| policy | EUR/day | score | 95 % interval |",
+        "|---|---:|---:|---:|",
+    ]
+    for row in results["rows"]:
+        bound = " (bound, no policy)" if row.get("kind") == "bound" else ""
+        cost, reached = row["cost_eur"], row["score"]
+        lines.append(
+            f"| {row['policy']}{bound} | {cost['mean']:.3f} | {reached['mean']:.1f} | "
+            f"{reached['low']:.1f} to {reached['high']:.1f} |"
+        )
+    lines += [
+        "",
+        f"{scenario['house_days']} {scenario['split']} house-days ({scenario['houses']} houses, "
+        f"{scenario['days']} days), certified gap of the optimum "
+        f"{results['certified_gap_eur']:.1e} EUR a day.",
+    ]
+    return "\n".join(lines)
+
+
+def update_block(document: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a document.
+
+    Raises:
+        RunError: The document lacks the marks.
+    """
+    content = document.read_text()
+    first, last = f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
+    if content.count(first) != 1 or content.count(last) != 1:
+        raise RunError(f"{document} lacks the marks {first.strip()} ... {last.strip()}.")
+    head, rest = content.split(first)
+    document.write_text(head + first + text + last + rest.split(last)[1])

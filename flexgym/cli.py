@@ -66,7 +66,7 @@ def _parser() -> _Parser:
 def _attach(parser: argparse.ArgumentParser, module: str) -> None:
     command = import_module(module)
     command.add_arguments(parser)
-    parser.set_defaults(run=command.run)
+    parser.set_defaults(execute=command.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(chosen.threads))
     try:
-        return int(chosen.run(chosen))
+        return int(chosen.execute(chosen))
     except FlexgymError as error:
         print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

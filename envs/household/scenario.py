@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.data import (
     HOUSE_SEEDS,
     Prices,
@@ -88,6 +89,11 @@ class HouseholdScenario:
     uncertainty: Uncertainty
     initial_soc: float | None = None
     rows: Floats = field(init=False, repr=False)
+    _load: Floats = field(init=False, repr=False)
+    _load_shape: Ints = field(init=False, repr=False)
+    _year: Floats = field(init=False, repr=False)
+    _covered: Ints = field(init=False, repr=False)
+    _tables: tuple = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         known = load_profiles().load
@@ -121,6 +127,16 @@ class HouseholdScenario:
             )
         object.__setattr__(self, "days", days.astype(np.int64))
         object.__setattr__(self, "rows", np.stack([house_row(h) for h in self.houses]))
+        names = list(known)
+        loads = [house.load for house in self.houses]
+        shape = [(names.index(x.profile), x.shift_quarters + 7 * T * x.shift_weeks) for x in loads]
+        object.__setattr__(self, "_load", np.array([x.energy_kwh for x in loads]))
+        object.__setattr__(self, "_load_shape", np.array(shape))
+        prices = (self.prices.import_eur_per_kwh, self.prices.export_eur_per_kwh)
+        year = np.stack([*known.values(), load_profiles().pv, *prices])
+        object.__setattr__(self, "_year", year)
+        object.__setattr__(self, "_covered", self.prices.covered_days())
+        object.__setattr__(self, "_tables", tables(self.uncertainty))
 
     @classmethod
     def create(
@@ -169,22 +185,11 @@ class HouseholdScenario:
 
     def forecast(self, house: Ints, day: Ints) -> Floats:
         """Load, PV, import and export price as known at the start, shape (T, 4, n)."""
-        profiles = load_profiles()
-        n = len(house)
-        first = day * T + START_QUARTER
-        out = np.empty((T, 4, n))
-        steps = np.arange(T)[:, None]
-        at = first + steps
-        size = len(profiles.pv)
-        for name in {self.houses[h].load.profile for h in np.unique(house)}:
-            of = np.array([self.houses[h].load.profile == name for h in house])
-            loads = [self.houses[h].load for h in house[of]]
-            shift = np.array([x.shift_quarters + 7 * T * x.shift_weeks for x in loads])
-            energy = np.array([x.energy_kwh for x in loads])
-            out[:, 0, of] = energy * profiles.load[name][(at[:, of] - shift) % size]
-        out[:, 1] = PV_YIELD * self.rows[house, PV_KWP] * profiles.pv[at]
-        out[:, 2] = self.prices.import_eur_per_kwh[at]
-        out[:, 3] = self.prices.export_eur_per_kwh[at]
+        out = np.empty((T, 4, len(house)))
+        _fill_forecast(
+            house, day * T + START_QUARTER, self._load, self._load_shape, self.rows[:, PV_KWP],
+            self._year, out,
+        )  # fmt: skip
         return out
 
     def terminal_price(self, house: Ints, forecast: Floats) -> Floats:
@@ -227,7 +232,7 @@ class HouseholdScenario:
             raise ScenarioError(
                 f"house is {house}; expected positions in the pool, 0 to {len(self.houses) - 1}."
             )
-        if not np.isin(day, self.prices.covered_days()).all():
+        if not np.isin(day, self._covered).all():
             raise ScenarioError(
                 f"day is {day}; expected days from 0 to {EPISODES - 1} that the prices cover."
             )
@@ -249,8 +254,29 @@ class HouseholdScenario:
             house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state
         )
 
-    @property
-    def _tables(self) -> tuple:
-        if "_kept_tables" not in self.__dict__:
-            object.__setattr__(self, "_kept_tables", tables(self.uncertainty))
-        return self.__dict__["_kept_tables"]
+
+@compiled
+def _fill_forecast(house, first, energy_kwh, shape, pv_kwp, year, out):
+    """Cut the forecasts of n house-days from the year.
+
+    Args:
+        house: Position in the pool, shape (n,).
+        first: First quarter-hour of the episode, shape (n,).
+        energy_kwh: Consumption of each house of the pool, kWh a year.
+        shape: Profile and shift (quarter-hours) of each house of the pool, shape (H, 2).
+        pv_kwp: Rated PV power of each house of the pool, kW.
+        year: Load profiles, PV, import and export price, shape (k + 3, quarter-hours).
+        out: Shape (T, 4, n), overwritten.
+    """
+    T, _, n = out.shape
+    size = year.shape[1]
+    sun = year.shape[0] - 3
+    for block in range(0, n, 16):
+        for t in range(T):
+            for i in range(block, min(block + 16, n)):
+                h = house[i]
+                at = first[i] + t
+                out[t, 0, i] = energy_kwh[h] * year[shape[h, 0], (at - shape[h, 1]) % size]
+                out[t, 1, i] = PV_YIELD * pv_kwp[h] * year[sun, at]
+                out[t, 2, i] = year[sun + 1, at]
+                out[t, 3, i] = year[sun + 2, at]

@@ -54,7 +54,7 @@ class HouseholdSimulation:
         self.observation_names = obs.observation_names(observation)
         self.scenario, self.n = scenario, n
         self.action_names = ("battery",) if curtailment == "automatic" else ("battery", "pv_used")
-        self.t = 0
+        self.t = STEPS_PER_DAY  # nothing to play before `begin`
         self._kind = ACTION_MAPS.index(action_map)
         self._uniform = np.empty((n, scenario.draws))
         self._full = observation == "full"
@@ -169,7 +169,9 @@ class HouseholdSimulation:
                 "output."
             )
         if self.done:
-            raise ActionError("step was called after the end of the day; call reset first.")
+            raise ActionError(
+                "step was called before a day began or after its end; call reset first."
+            )
         last = self.t == STEPS_PER_DAY - 1
         episodes = self.episodes
         outcome = np.empty((self.n, len(OUTCOME_NAMES)))

@@ -60,6 +60,10 @@ def test_simulated_frequencies_follow_the_chains():
         share = np.bincount(state[t], minlength=9) / n
         noise = 4.5 * np.sqrt(model.stationary * (1 - model.stationary) / n)
         assert (np.abs(share - model.stationary) <= noise).all()
+    moves = model.stationary @ (1 - np.diag(model.transition))
+    for t in (0, 1, 50, 94):
+        share = (state[t] != state[t + 1]).mean()
+        assert abs(share - moves) <= 4.5 * np.sqrt(moves * (1 - moves) / n)
     counts = np.zeros((9, 9))
     np.add.at(counts, (state[:-1].ravel(), state[1:].ravel()), 1)
     seen = counts.sum(axis=1, keepdims=True)

@@ -296,5 +296,5 @@ def test_a_price_factor_that_crosses_the_export_price_is_refused():
     house = House(Battery(10.0, 5.0), 8.0, 8.0, 20.0, 20.0)
     series = Series([1.0, 1.0], [1.0, 1.0], [0.3, 0.1], [0.1, 0.09])
     assert cost_to_go(house, series).gap_eur == 0.0
-    with pytest.raises(ConvexityError, match="in period 1 .* import >= export"):
+    with pytest.raises(ConvexityError, match=r"in period 1 .* import >= export"):
         cost_to_go(house, series, uncertainty=Uncertainty.markov())

@@ -105,6 +105,8 @@ def test_bad_input():
     with pytest.raises(ScenarioError, match="num_envs is 0"):
         gym.make_vec(ID, num_envs=0)
     batch = gym.make_vec(ID, num_envs=2)
+    with pytest.raises(ActionError, match="call reset first"):
+        batch.step(np.zeros((2, 1)))
     batch.reset(seed=0)
     for action in (np.zeros((3, 1)), np.zeros(2), np.full((2, 1), np.nan), [[0.0], [1.5]]):
         with pytest.raises(ActionError):

@@ -1,0 +1,208 @@
+"""Scores, rollouts, reports and the command line."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flexgym.cli import main
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.scenario import HouseholdScenario
+from flexgym.evaluate.household import evaluate
+from flexgym.evaluate.report import markdown_table, provenance
+from flexgym.evaluate.rollout import HouseDays, foresight_costs, rollout, trace
+from flexgym.evaluate.score import bootstrap, score
+from flexgym.policies.household import Idle, Optimal, SelfConsumption
+
+
+def test_score_is_0_for_idle_100_for_the_optimum_and_linear_between():
+    idle, best = np.array([2.0, 3.0]), np.array([1.0, -1.0])
+    assert score(idle, idle, best) == 0.0
+    assert score(best, idle, best) == 100.0
+    assert score(0.5 * (idle + best), idle, best) == pytest.approx(50.0)
+    assert score(2 * idle - best, idle, best) == pytest.approx(-100.0)
+
+
+def test_score_of_worthless_flexibility_is_an_error():
+    with pytest.raises(ScenarioError, match="battery"):
+        score(np.ones(3), np.ones(3), np.ones(3))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 5.0))
+def test_bootstrap_interval_covers_the_mean(seed, spread):
+    rng = np.random.default_rng(seed)
+    idle = rng.normal(3.0, spread, 40)
+    best = idle - rng.uniform(0.5, 1.5, 40)
+    policy = best + rng.uniform(0.0, 0.5, 40)
+    cost, reached = bootstrap(policy, idle, best, seed)
+    assert cost.low <= cost.mean <= cost.high
+    assert reached.low <= reached.mean <= reached.high
+    assert reached.mean == pytest.approx(score(policy, idle, best))
+
+
+def test_bootstrap_interval_has_its_nominal_coverage():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for k in range(200):
+        saving = rng.exponential(1.0, 60)
+        share = rng.uniform(0.6, 1.0, 60)
+        _, reached = bootstrap(-share * saving, np.zeros(60), -saving, k)
+        hits += reached.low <= 80.0 <= reached.high
+    assert 175 <= hits <= 199
+
+
+@pytest.fixture(scope="module")
+def played():
+    return HouseDays.sample(HouseholdScenario.create(split="validation"), 70, 5)
+
+
+def test_house_days_spread_over_houses_and_days(played):
+    assert len(set(zip(played.house, played.day, strict=True))) == 70
+    assert len(np.unique(played.day)) == len(played.scenario.days)
+    assert len(np.unique(played.house)) == 70
+
+
+def test_rollouts_share_their_random_numbers_and_do_not_depend_on_chunks(played):
+    twice = [rollout(SelfConsumption(), played).cost_eur for _ in range(2)]
+    np.testing.assert_array_equal(*twice)
+    simulation, outcomes = trace(SelfConsumption(), played, 66)
+    assert outcomes[:, 11].sum() == pytest.approx(twice[0][66], abs=1e-12)
+    other, _ = trace(Idle(), played, 66)
+    np.testing.assert_array_equal(simulation.episodes.exogenous, other.episodes.exogenous)
+
+
+def test_terms_add_up_to_the_cost(played):
+    costs = rollout(SelfConsumption(), played)
+    np.testing.assert_allclose(sum(costs.terms.values()), costs.cost_eur, atol=1e-12)
+
+
+def test_foresight_bounds_every_policy_on_every_house_day(played):
+    bound = foresight_costs(played).cost_eur
+    for policy in (Idle(), SelfConsumption(), Optimal()):
+        assert (rollout(policy, played).cost_eur >= bound - 1e-9).all()
+
+
+def test_evaluate_writes_what_it_prints(tmp_path, capsys):
+    results = evaluate(tmp_path, house_days=24, seed=3, split="validation")
+    printed = capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    rows = {row["policy"]: row for row in results["rows"]}
+    assert set(rows) == {
+        *("idle", "self-consumption", "price-threshold", "mpc", "optimal", "perfect foresight")
+    }
+    assert rows["idle"]["score"]["mean"] == 0.0
+    assert rows["optimal"]["score"]["mean"] == pytest.approx(100.0)
+    assert rows["perfect foresight"]["kind"] == "bound"
+    assert rows["perfect foresight"]["score"]["mean"] > 100.0
+    assert results["certified_gap_eur"] <= 1e-4
+    assert results["schema"] == 1
+    assert results["versions"] == provenance()["versions"]
+    for name, row in rows.items():
+        assert name in printed
+        assert f"{row['score']['mean']:.1f}" in printed
+    with (tmp_path / "episodes.csv").open(newline="") as stream:
+        episodes = list(csv.DictReader(stream))
+    assert len(episodes) == 24 * 6
+    mine = [float(row["cost_eur"]) for row in episodes if row["policy"] == "mpc"]
+    assert np.mean(mine) == pytest.approx(rows["mpc"]["cost_eur"]["mean"], abs=1e-12)
+    with (tmp_path / "results.csv").open(newline="") as stream:
+        table = {row["policy"]: row for row in csv.DictReader(stream)}
+    assert float(table["mpc"]["score_low"]) == rows["mpc"]["score"]["low"]
+    for picture in ("scores.png", "day.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    text = markdown_table(results)
+    assert f"| mpc | {rows['mpc']['cost_eur']['mean']:.3f} |" in text
+
+
+def test_several_runs_are_averaged(tmp_path):
+    from flexgym.train.household import train
+
+    runs = [tmp_path / f"seed-{seed}" for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        train(run, timesteps=12288, validation_house_days=2, seed=seed)
+    results = evaluate(tmp_path / "out", runs=runs, policies=["idle"], house_days=8)
+    rows = {row["policy"]: row["cost_eur"]["mean"] for row in results["rows"]}
+    both = [rows["ppo (seed-0)"], rows["ppo (seed-1)"]]
+    assert rows["ppo, mean of 2 runs"] == pytest.approx(np.mean(both))
+    assert both[0] != both[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "command"),
+        ("fly", "invalid choice"),
+        ("train", "what"),
+        ("train household --seed -1", "seed is -1"),
+        ("train household --seed x", "invalid"),
+        ("train household --threads 0", "threads is 0"),
+        ("train household --minutes -3", "minutes is -3"),
+        ("train household --timesteps 0", "timesteps is 0"),
+        ("train household --algo dqn", "invalid choice"),
+        ("train household --prices nowhere.csv", "nowhere.csv"),
+        ("train household --config nowhere.yml", "nowhere.yml"),
+        ("evaluate household --policies best", "policies has best"),
+        ("evaluate household --split all", "split is 'all'"),
+        ("evaluate household --house-days 1", "house_days is 1"),
+        ("evaluate household --uncertainty some", "uncertainty is 'some'"),
+        ("evaluate household --run nowhere", "no run in nowhere"),
+        ("bench household --repeats 0", "repeats"),
+        ("demo --house-days 0", "house-days is 0"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_clear_line(line, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(line.split())
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "error: " in said
+    assert message in said
+    assert not any(tmp_path.rglob("*.zip"))
+
+
+def test_nan_in_a_price_file_is_named_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "prices.csv"
+    lines = ["time,import_eur_per_kwh,export_eur_per_kwh"]
+    for k in range(192):
+        time = f"2023-05-{1 + k // 96:02}T{k // 4 % 24:02}:{15 * (k % 4):02}:00"
+        lines.append(f"{time},0.3,{'nan' if k == 7 else 0.1}")
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["evaluate", "household", "--prices", str(path), "--out", str(tmp_path)]) == 2
+    assert "nan" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train household", "bench household"])
+def test_help_is_there(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: flexgym" in said
+    if command:
+        for option in ("--seed", "--out", "--threads"):
+            assert option in said
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "flexgym", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("flexgym ")
+
+
+def test_bench_prints_its_floors(tmp_path, capsys):
+    assert main(["bench", "household", "--repeats", "1", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "persistent" in printed
+    rows = {row["what"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
+    assert sum(row["floor"] is not None for row in rows.values()) == 3
+    assert all(row["value"] > 0 for row in rows.values())
