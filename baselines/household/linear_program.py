@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.envs.errors import ConvexityError, SolverError
+from flexgym.envs.errors import ConvexityError, HouseError, SolverError
 from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, next_soc
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
@@ -149,6 +149,9 @@ class HouseDayProgram:
         """
         T, battery, highs = self.periods, self._battery, self._highs
         check_soc(soc_kwh, battery.capacity_kwh)
+        if not np.isfinite(terminal_eur_per_kwh):
+            # HiGHS would search for ever.
+            raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
         dearest, shed = series.import_eur_per_kwh.max(), self.house.unserved_eur_per_kwh
         if dearest > shed:
             # The program would leave load unserved to save money; the house never does.

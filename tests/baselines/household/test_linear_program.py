@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from flexgym.baselines.household import cost_to_go, perfect_foresight
+from flexgym.envs import Battery, House, Series
 from flexgym.envs.charts.recursion import dispatch
+from flexgym.envs.errors import HouseError
 from flexgym.envs.household import dynamics as d
 from flexgym.envs.household.params import DT_H
 
@@ -98,6 +100,16 @@ def test_the_programs_dispatch_plays_at_its_cost(days):
         worst = max(worst, abs(out[:, d.COST_EUR].sum() - bound.cost_eur))
         np.testing.assert_allclose(out[:, d.SOC_KWH], bound.soc_kwh[1:], rtol=0, atol=1e-8)
     assert worst <= 1e-9
+
+
+@pytest.mark.parametrize("terminal", [np.nan, np.inf, -np.inf])
+@pytest.mark.timeout(60)
+def test_pay_for_stored_energy_is_a_number(terminal):
+    house, day = House(Battery(5.0, 2.0), 1.0, 5.0, 30.0, 30.0), ([1.0], [0.0], [0.3], [0.1])
+    with pytest.raises(HouseError, match="terminal_eur_per_kwh"):
+        perfect_foresight(house, Series(*day), soc_kwh=1.0, terminal_eur_per_kwh=terminal)
+    with pytest.raises(HouseError, match="terminal_eur_per_kwh"):
+        cost_to_go(house, Series(*day), terminal_eur_per_kwh=terminal)
 
 
 def test_the_days_press_on_every_limit(days):
