@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,13 @@ class Supervisor(BaseCallback):
             self.logger.record(f"flexgym/{name}", float(np.mean(values)))
         self.logger.record("time/used_s", self.budget.used_s)
         self.logger.dump(self.num_timesteps)
+        if not sys.stderr.isatty():
+            # With a terminal there is a progress bar instead.
+            cost = costs.cost_eur.mean()
+            print(
+                f"{self.num_timesteps:>10,} frames  {cost:7.3f} EUR/day  score {reached:5.1f}",
+                flush=True,
+            )
         if reached > self.run.state.best_score:
             self.run.state.best_score = reached
             self.run.save(self.model, "best")

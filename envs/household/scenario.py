@@ -125,6 +125,17 @@ class HouseholdScenario:
                 f"the prices {self.prices.name!r} do not cover day {missing[0]} (and "
                 f"{missing.size - 1} more), 06:00 to 06:00. Pass days=prices.covered_days()."
             )
+        at = (days[:, None] * T + START_QUARTER + np.arange(T)).ravel()
+        least = float(self.uncertainty.price_factor.min())
+        paid, earned = self.prices.import_eur_per_kwh[at], self.prices.export_eur_per_kwh[at]
+        if (least * paid < earned).any():
+            k = int(np.argmax(least * paid < earned))
+            raise ScenarioError(
+                f"on day {at[k] // T} the import price {paid[k]:.4f} EUR/kWh times its least "
+                f"factor {least:g} is below the export price {earned[k]:.4f}; expected import >= "
+                "export whatever happens. Lower the export price, narrow the price factors, or "
+                "pass uncertainty='none'."
+            )
         object.__setattr__(self, "days", days.astype(np.int64))
         object.__setattr__(self, "rows", np.stack([house_row(h) for h in self.houses]))
         names = list(known)

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--repeats", type=int, default=9, help="runs the median is taken of")
     parser.add_argument("--num-envs", type=int, default=1024, help="houses in the batch")
+    parser.add_argument(
+        "--document", type=Path, help="Markdown file whose block <!-- bench --> gets the table"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from flexgym.evaluate.report import output_folder, write_results
+    from flexgym.evaluate.report import output_folder, update_block, write_results
 
     folder = output_folder(arguments.out or Path("results/bench-household"))
     with one_core() as core:
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             *solver_rows(arguments.repeats, arguments.seed),
             *environment_rows(arguments.repeats, arguments.num_envs, arguments.seed),
         ]
-    write_results(
+    results = write_results(
         folder,
         command=f"flexgym bench household --repeats {arguments.repeats}",
         seed=arguments.seed,
@@ -63,8 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
             row["what"], f"{row['value']:,.4g}", "" if floor is None else f"{floor:,.4g}", verdict
         )
     Console(soft_wrap=True).print(table)
+    if arguments.document:
+        update_block(arguments.document, "bench", markdown_table(results))
     print(f"wrote {folder}/results.json")
     return 0
+
+
+def markdown_table(results: dict[str, Any]) -> str:
+    """The measurements in Markdown, from the content of ``results.json``."""
+    lines = ["| one core | measured | floor |", "|---|---:|---:|"]
+    for row in results["rows"]:
+        floor = "" if row["floor"] is None else f"{row['floor']:,.4g}"
+        lines.append(f"| {row['what']} | {row['value']:,.3g} | {floor} |")
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -427,3 +427,10 @@ def test_custom_chains_are_played():
     env.reset(seed=1)
     share = env.realised_series.import_eur_per_kwh / env.forecast_series.import_eur_per_kwh
     assert set(np.round(share, 9)) <= set(sunny.price.factors)
+
+
+def test_prices_that_cross_under_uncertainty_are_named_when_the_environment_is_made():
+    prices = Prices(np.full(35136, 0.1), np.full(35136, 0.09), "narrow")
+    with pytest.raises(ScenarioError, match=r"day .* times its least factor 0\.8"):
+        gym.make("flexgym/Household-v0", prices=prices)
+    gym.make("flexgym/Household-v0", prices=prices, uncertainty="none").reset(seed=0)

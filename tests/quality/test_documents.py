@@ -1,0 +1,48 @@
+"""What the documents show is run, and the numbers they print come from results on file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from flexgym.envs.errors import RunError
+from flexgym.evaluate.bench import household as bench
+from flexgym.evaluate.report import markdown_table, update_block
+
+ROOT = Path(__file__).parents[2]
+
+
+def python_blocks():
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for k, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)):
+            yield pytest.param(block, id=f"{path.name}-{k}")
+
+
+@pytest.mark.parametrize("block", python_blocks())
+def test_examples_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "example", "exec"), {"__name__": "example"})
+
+
+def test_table_of_the_readme_is_the_one_on_file():
+    results = json.loads((ROOT / "docs" / "results" / "household" / "results.json").read_text())
+    assert (
+        f"<!-- household -->\n{markdown_table(results)}\n<!-- end"
+        in (ROOT / "README.md").read_text()
+    )
+
+
+def test_links_lead_somewhere():
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_a_block_is_replaced_and_nothing_else(tmp_path):
+    document = tmp_path / "a.md"
+    document.write_text("before\n<!-- x -->\nold\n<!-- end x -->\nafter\n")
+    update_block(document, "x", "new\nlines")
+    assert document.read_text() == "before\n<!-- x -->\nnew\nlines\n<!-- end x -->\nafter\n"
+    with pytest.raises(RunError, match="lacks the marks"):
+        update_block(document, "y", "new")
