@@ -25,12 +25,17 @@ def test_examples_run(block, tmp_path, monkeypatch):
     exec(compile(block, "example", "exec"), {"__name__": "example"})
 
 
-def test_table_of_the_readme_is_the_one_on_file():
-    results = json.loads((ROOT / "docs" / "results" / "household" / "results.json").read_text())
-    assert (
-        f"<!-- household -->\n{markdown_table(results)}\n<!-- end"
-        in (ROOT / "README.md").read_text()
-    )
+@pytest.mark.parametrize(
+    ("block", "folder", "table"),
+    [
+        ("household", "household", markdown_table),
+        ("bench", "bench-household", bench.markdown_table),
+    ],
+)
+def test_tables_of_the_readme_are_those_on_file(block, folder, table):
+    results = json.loads((ROOT / "docs" / "results" / folder / "results.json").read_text())
+    shown = f"<!-- {block} -->\n{table(results)}\n<!-- end {block} -->"
+    assert shown in (ROOT / "README.md").read_text()
 
 
 def test_links_lead_somewhere():
