@@ -18,6 +18,8 @@ from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, nex
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
 Ints = NDArray[np.int64]
+# Blocks of T columns each, then T + 1 states of charge, then T binaries if exclusive.
+_IMPORT, _EXPORT, _CHARGE, _DISCHARGE, _PV, _UNSERVED, _SOC = range(7)
 _NO_BATTERY = Battery(capacity_kwh=0.0, power_kw=0.0, wear_eur_per_kwh=0.0)
 
 
@@ -51,9 +53,6 @@ class HouseDayProgram:
         exclusive: Forbid charging and discharging at once by binary variables.
     """
 
-    # Blocks of T columns each, then T + 1 states of charge, then T binaries if exclusive.
-    _IMPORT, _EXPORT, _CHARGE, _DISCHARGE, _PV, _UNSERVED, _SOC = range(7)
-
     def __init__(self, house: House, periods: int, *, exclusive: bool = False) -> None:
         self.house = house
         self.periods = T = periods
@@ -75,29 +74,33 @@ class HouseDayProgram:
         one = np.ones(T)
         rows = [
             # import - export + unserved - charge + discharge + pv = load
-            (0, [(0, one), (1, -one), (5, one), (2, -one), (3, one), (4, one)]),
+            (0, [(_IMPORT, one), (_EXPORT, -one), (_UNSERVED, one)]),
+            (0, [(_CHARGE, -one), (_DISCHARGE, one), (_PV, one)]),
             # -S <= charge - discharge - pv <= S
-            (1, [(2, one), (3, -one), (4, -one)]),
+            (1, [(_CHARGE, one), (_DISCHARGE, -one), (_PV, -one)]),
         ]
         entries: list[tuple[Ints, Ints, Floats]] = [
             (k * T + block, at(kind), value) for k, terms in rows for kind, value in terms
         ]
-        soc = 6 * T + block
+        # soc after - retention * soc before - charged + discharged = 0
+        soc = at(_SOC)
         entries += [
             (2 * T + block, soc + 1, one),
             (2 * T + block, soc, -battery.retention * one),
-            (2 * T + block, at(2), -battery.efficiency_charge * DT_H * one),
-            (2 * T + block, at(3), DT_H / battery.efficiency_discharge * one),
+            (2 * T + block, at(_CHARGE), -battery.efficiency_charge * DT_H * one),
+            (2 * T + block, at(_DISCHARGE), DT_H / battery.efficiency_discharge * one),
         ]
         n_rows = 3 * T
         row_low, row_high = np.zeros(3 * T), np.zeros(3 * T)
         row_low[T : 2 * T], row_high[T : 2 * T] = -house.inverter_kva, house.inverter_kva
         if exclusive:
+            # charge <= power * z, discharge <= power * (1 - z)
+            charging = 7 * T + 1 + block
             entries += [
-                (3 * T + block, at(2), one),
-                (3 * T + block, 7 * T + 1 + block, -battery.power_kw * one),
-                (4 * T + block, at(3), one),
-                (4 * T + block, 7 * T + 1 + block, battery.power_kw * one),
+                (3 * T + block, at(_CHARGE), one),
+                (3 * T + block, charging, -battery.power_kw * one),
+                (4 * T + block, at(_DISCHARGE), one),
+                (4 * T + block, charging, battery.power_kw * one),
             ]
             n_rows = 5 * T
             row_low = np.concatenate([row_low, np.full(2 * T, -np.inf)])
@@ -195,14 +198,14 @@ class HouseDayProgram:
                 "Check the series for extreme values."
             )
         x = np.asarray(highs.getSolution().col_value)
-        blocks = x[: 6 * T].reshape(6, T)
+        blocks = x[: _SOC * T].reshape(_SOC, T)
         return PerfectForesight(
             cost_eur=float(highs.getInfo().objective_function_value),
-            battery_kw=blocks[2] - blocks[3],
-            pv_used_kw=blocks[4].copy(),
-            meter_kw=blocks[0] - blocks[1],
-            unserved_kw=blocks[5].copy(),
-            soc_kwh=x[6 * T : 7 * T + 1].copy(),
+            battery_kw=blocks[_CHARGE] - blocks[_DISCHARGE],
+            pv_used_kw=blocks[_PV].copy(),
+            meter_kw=blocks[_IMPORT] - blocks[_EXPORT],
+            unserved_kw=blocks[_UNSERVED].copy(),
+            soc_kwh=x[_SOC * T : 7 * T + 1].copy(),
         )
 
 
