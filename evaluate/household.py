@@ -257,7 +257,8 @@ def _pictures(
 ) -> None:
     from flexgym.baselines.household import cost_to_go
     from flexgym.envs.data.calendar import date
-    from flexgym.evaluate.pictures import dispatch_picture, score_picture
+    from flexgym.evaluate.day_picture import dispatch_picture
+    from flexgym.evaluate.pictures import score_picture
     from flexgym.evaluate.rollout import trace
 
     score_picture(out / "scores.png", results)

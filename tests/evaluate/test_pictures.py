@@ -11,13 +11,8 @@ from flexgym.envs import Battery, House
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
 from flexgym.envs.household.scenario import HouseholdScenario
-from flexgym.evaluate.pictures import (
-    day_charts,
-    dispatch_picture,
-    extra_cost_ct,
-    score_picture,
-    training_picture,
-)
+from flexgym.evaluate.day_picture import day_charts, dispatch_picture, extra_cost_ct
+from flexgym.evaluate.pictures import score_picture, training_picture
 from flexgym.evaluate.rollout import HouseDays, trace
 from flexgym.policies.household import Idle, Optimal, SelfConsumption
 
