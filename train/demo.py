@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from flexgym.envs.errors import RunError
+from flexgym.train.settings import CONFIG_FOLDER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     train(
         training,
+        config=CONFIG_FOLDER / "demo.yml",
         minutes=arguments.minutes,
         validation_house_days=96,
         seed=arguments.seed,
