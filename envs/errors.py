@@ -29,6 +29,10 @@ class ActionError(FlexgymError, ValueError):
     """An action or dispatch has the wrong shape or lies outside its range."""
 
 
+class ResetNeededError(FlexgymError, AttributeError):
+    """Something of an episode was asked for before one began."""
+
+
 class StateError(FlexgymError, ValueError):
     """A state of charge or Markov state lies outside its limits."""
 

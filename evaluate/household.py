@@ -42,13 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
-    from flexgym.evaluate.report import markdown_table, update_block
+    from flexgym.evaluate.report import block_marks, markdown_table, update_block
 
     folder = arguments.out or Path("results/household")
+    if arguments.document:
+        block_marks(arguments.document, "household")
     results = evaluate(
         folder,
         runs=arguments.run,
-        policies=[name for name in arguments.policies.split(",") if name],
+        policies=[name.strip() for name in arguments.policies.split(",") if name.strip()],
         split=arguments.split,
         house_days=arguments.house_days,
         uncertainty=arguments.uncertainty,
@@ -56,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint=arguments.checkpoint,
         seed=arguments.seed,
         threads=arguments.threads,
+        command=arguments.command,
     )
     if arguments.document:
         update_block(arguments.document, "household", markdown_table(results))
@@ -92,7 +95,7 @@ def evaluate(
         checkpoint: ``"best"`` or ``"last"``.
         seed: Seed of the random numbers.
         threads: Threads of torch.
-        command: Command line to note down.
+        command: Command line to note down, or None.
 
     Returns:
         The content of ``results.json``.
@@ -123,7 +126,7 @@ def evaluate(
     optimal = costs["optimal"].cost_eur
     results = report.write_results(
         out,
-        command=command or _command(runs, policies, split, house_days, uncertainty, seed),
+        command=command,
         seed=seed,
         environment=ENV_ID,
         scenario={
@@ -145,25 +148,13 @@ def evaluate(
     return results
 
 
-def _command(
-    runs: Sequence[str | Path],
-    policies: Sequence[str],
-    split: str,
-    house_days: int,
-    uncertainty: str,
-    seed: int,
-) -> str:
-    parts = [f"--run {path}" for path in runs]
-    parts += [f"--policies {','.join(policies)}", f"--split {split}", f"--house-days {house_days}"]
-    parts += [f"--uncertainty {uncertainty}", f"--seed {seed}"]
-    return " ".join(["flexgym evaluate household", *parts])
-
-
 def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[Learned]:
     if not runs:
         return []
     from flexgym.policies.learned import Learned
 
+    if len({Path(path).resolve() for path in runs}) < len(runs):
+        raise ScenarioError("a run is given twice; expected each --run once.")
     policies = [Learned.from_run(path, checkpoint, threads) for path in runs]
     if len(policies) == 1:
         policies[0].name = policies[0].algorithm

@@ -63,7 +63,7 @@ def output_folder(path: str | Path) -> Path:
 def write_results(
     folder: Path,
     *,
-    command: str,
+    command: str | None,
     seed: int,
     environment: str,
     scenario: dict[str, Any],
@@ -74,7 +74,7 @@ def write_results(
 
     Args:
         folder: Where to.
-        command: The command line.
+        command: The command line, or None.
         seed: Its seed.
         environment: Id of the environment.
         scenario: What was played.
@@ -162,15 +162,28 @@ def markdown_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def block_marks(document: Path, name: str) -> tuple[str, str, str]:
+    """Content of a document and the marks of a block in it.
+
+    Raises:
+        RunError: The document cannot be read or lacks the marks.
+    """
+    try:
+        content = document.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read the document {document}.") from error
+    first, last = f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
+    if content.count(first) != 1 or content.count(last) != 1:
+        raise RunError(f"{document} lacks the marks {first.strip()} ... {last.strip()}.")
+    return content, first, last
+
+
 def update_block(document: Path, name: str, text: str) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- end name -->`` in a document.
 
     Raises:
-        RunError: The document lacks the marks.
+        RunError: The document cannot be read or lacks the marks.
     """
-    content = document.read_text()
-    first, last = f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
-    if content.count(first) != 1 or content.count(last) != 1:
-        raise RunError(f"{document} lacks the marks {first.strip()} ... {last.strip()}.")
+    content, first, last = block_marks(document, name)
     head, rest = content.split(first)
     document.write_text(head + first + text + last + rest.split(last)[1])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
+
+from threadpoolctl import threadpool_limits
 
 from flexgym import __version__
 from flexgym.envs.errors import FlexgymError
@@ -30,8 +33,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _seed(text: str) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"seed is {value}; expected an integer >= 0")
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"seed is {value}; expected 0 to 4294967295")
     return value
 
 
@@ -71,10 +74,13 @@ def _attach(parser: argparse.ArgumentParser, module: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 2 bad input)."""
-    chosen = _parser().parse_args(arguments)
-    # Small networks and matrices get slower, not faster, with more threads.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(chosen.threads))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = _parser().parse_args(given)
+    chosen.command = shlex.join(["flexgym", *given])
+    # Small networks and matrices get slower, not faster, with more threads. The limit holds for
+    # what is loaded, the variable for what is loaded later.
+    threadpool_limits(chosen.threads)
+    os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
     try:
         return int(chosen.execute(chosen))
     except FlexgymError as error:

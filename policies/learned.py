@@ -12,11 +12,14 @@ import yaml
 
 from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
-from flexgym.envs.household.simulation import HouseholdSimulation
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+    from flexgym.envs.household.simulation import HouseholdSimulation
+
+ALGORITHMS = ("ppo", "sac")
+"""Algorithms of stable-baselines3 that can be trained and played."""
 SETTINGS = ("observation", "action_map", "curtailment")
 """Options of the environment that a policy is tied to."""
 
@@ -55,6 +58,11 @@ def load_model(path: Path, algorithm: str, **options: object) -> BaseAlgorithm:
         ) from error
 
 
+def _zero(_: float) -> float:
+    """A learning rate for policies that no longer learn."""
+    return 0.0
+
+
 def read_config(folder: Path) -> dict:
     """Configuration of a run.
 
@@ -66,10 +74,12 @@ def read_config(folder: Path) -> dict:
         raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
-        missing = [k for k in ("algorithm", "environment", "hyperparameters") if k not in config]
-        if missing:
-            raise KeyError(missing[0])
-    except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+        if config["algorithm"] not in ALGORITHMS or not isinstance(config["seed"], int):
+            raise ValueError
+        if not isinstance(config["hyperparameters"], dict):
+            raise TypeError
+        config["environment"], config["minutes"], config["prices"]  # pyright: ignore
+    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
     return config
 
@@ -109,7 +119,16 @@ class Learned:
         folder = Path(folder)
         config = read_config(folder)
         algorithm = config["algorithm"]
-        model = load_model(folder / f"{checkpoint}.zip", algorithm)
+        # What only training needs is left out, above all the replay buffer on disk.
+        unused = {
+            "learning_rate": 0.0,
+            "lr_schedule": _zero,
+            "clip_range": _zero,
+            "replay_buffer_class": None,
+            "replay_buffer_kwargs": {},
+            "buffer_size": 1,
+        }
+        model = load_model(folder / f"{checkpoint}.zip", algorithm, custom_objects=unused)
         options = config["hyperparameters"].get("env_kwargs") or {}
         return cls(model, algorithm, options, f"{algorithm} ({folder.name})")
 

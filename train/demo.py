@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         house_days=arguments.house_days,
         seed=arguments.seed,
         threads=arguments.threads,
-        command=f"flexgym demo --seed {arguments.seed} --minutes {arguments.minutes:g}",
+        command=arguments.command,
     )
     print("3/3  drawing", flush=True)
     _training_picture(folder, training, results)

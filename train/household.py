@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flexgym.envs.errors import RunError, ScenarioError
-from flexgym.train.settings import ALGORITHMS
+from flexgym.envs.errors import FlexgymError, RunError, ScenarioError
+from flexgym.policies.learned import ALGORITHMS
+
+if TYPE_CHECKING:
+    from flexgym.train.run_folder import RunFolder
 
 ENV_ID = "flexgym/Household-v0"
 VALIDATION_SEED = 7_000_000
@@ -74,7 +79,8 @@ def train(
         validation_house_days: House-days of the validation split to score on.
         seed: Seed of networks and episodes.
         threads: Threads of torch; more than one slows small networks down.
-        resume: Continue the run in ``folder``; hyper-parameters are the run's own.
+        resume: Continue the run in ``folder``, with the options that started it; only
+            ``timesteps`` and ``minutes`` may change.
 
     Returns:
         Best validation score.
@@ -83,25 +89,9 @@ def train(
         RunError: The folder holds a run already, or none to resume, or a damaged one.
         ScenarioError: An option or hyper-parameter is out of range.
     """
-    import stable_baselines3
     import torch
-    from stable_baselines3.common.logger import configure
 
-    from flexgym.envs.data import load_prices
-    from flexgym.envs.household.scenario import HouseholdScenario
-    from flexgym.evaluate.report import provenance
-    from flexgym.evaluate.rollout import HouseDays
-    from flexgym.policies.learned import SETTINGS, load_model, read_config
-    from flexgym.train.callbacks import Supervisor, Validation
-    from flexgym.train.replay import DiskReplayBuffer
     from flexgym.train.run_folder import RunFolder
-    from flexgym.train.settings import (
-        Budget,
-        algorithm_arguments,
-        read_hyperparameters,
-        wrapped,
-    )
-    from flexgym.train.vec_env import sb3_vec_env
 
     for name, value in (("minutes", minutes), ("timesteps", timesteps)):
         if value is not None and not 0 < value < 1e12:
@@ -110,55 +100,119 @@ def train(
         raise ScenarioError(f"validation is {validation_house_days}; expected at least 1.")
     torch.set_num_threads(threads)
     if resume:
-        saved = read_config(Path(folder))
-        if saved["algorithm"] != algorithm:
-            raise RunError(
-                f"{folder} holds a {saved['algorithm']} run, got --algo {algorithm}; "
-                "pass the command that started it."
-            )
+        wanted = _resumed(Path(folder), algorithm, config, timesteps, minutes, prices, seed)
         run_folder = RunFolder.resume(folder)
-        parameters, seed, prices = saved["hyperparameters"], saved["seed"], saved["prices"]
-        minutes = minutes if minutes is not None else saved["minutes"]
-        if timesteps is not None:
-            parameters["n_timesteps"] = int(timesteps)
-        tariff = load_prices(prices) if prices else None
+        run_folder.configure(wanted)
     else:
-        parameters = read_hyperparameters(algorithm, ENV_ID, config)
-        if timesteps is not None:
-            parameters["n_timesteps"] = int(timesteps)
-        tariff = load_prices(prices) if prices else None
-        run_folder = RunFolder.create(
-            folder,
-            {
-                "environment": ENV_ID,
-                "algorithm": algorithm,
-                "seed": seed,
-                "minutes": minutes,
-                "prices": str(Path(prices).resolve()) if prices else None,
-                "hyperparameters": parameters,
-                **provenance(),
-            },
-        )
+        wanted = _started(algorithm, config, timesteps, minutes, prices, seed)
+        run_folder = RunFolder.create(folder, wanted)
+    try:
+        started = run_folder.last.exists()
+        if started and run_folder.state.frames >= wanted["hyperparameters"]["n_timesteps"]:
+            return run_folder.state.best_score
+        try:
+            learn = _prepare(run_folder, wanted, validation_house_days)
+        except BaseException:
+            if not resume:
+                run_folder.discard()
+            raise
+        learn()
+        return run_folder.state.best_score
+    finally:
+        run_folder.release()
 
-    state = run_folder.state
+
+def _started(
+    algorithm: str,
+    config: str | Path | None,
+    timesteps: float | None,
+    minutes: float | None,
+    prices: str | Path | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Configuration of a new run."""
+    from flexgym.evaluate.report import provenance
+    from flexgym.train.settings import read_hyperparameters
+
+    parameters = read_hyperparameters(algorithm, ENV_ID, config)
+    if timesteps is not None:
+        parameters["n_timesteps"] = int(timesteps)
+    return {
+        "environment": ENV_ID,
+        "algorithm": algorithm,
+        "seed": seed,
+        "minutes": minutes,
+        "prices": str(Path(prices).resolve()) if prices else None,
+        "hyperparameters": parameters,
+        **provenance(),
+    }
+
+
+def _resumed(
+    folder: Path,
+    algorithm: str,
+    config: str | Path | None,
+    timesteps: float | None,
+    minutes: float | None,
+    prices: str | Path | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Configuration of a run to continue: its own, with a new end where one is given.
+
+    Raises:
+        RunError: The options contradict those the run was started with.
+    """
+    from flexgym.policies.learned import read_config
+    from flexgym.train.settings import read_hyperparameters
+
+    saved = read_config(folder)
+    same = {"--algo": (saved["algorithm"], algorithm), "--seed": (saved["seed"], seed)}
+    if prices:
+        same["--prices"] = (saved["prices"], str(Path(prices).resolve()))
+    if config:
+        given = read_hyperparameters(algorithm, ENV_ID, config)
+        ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
+        same["--config"] = (saved["hyperparameters"], {**given, **ends})
+    for option, (started_with, got) in same.items():
+        if started_with != got:
+            raise RunError(
+                f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
+                "that started it."
+            )
+    if timesteps is not None:
+        saved["hyperparameters"]["n_timesteps"] = int(timesteps)
+    if minutes is not None:
+        saved["minutes"] = minutes
+    return saved
+
+
+def _prepare(
+    run_folder: RunFolder, wanted: dict[str, Any], validation_house_days: int
+) -> Callable[[], None]:
+    """Build environment, model and supervisor; what is returned trains."""
+    import stable_baselines3
+    from stable_baselines3.common.logger import configure
+
+    from flexgym.envs.data import load_prices
+    from flexgym.envs.household.scenario import HouseholdScenario
+    from flexgym.evaluate.rollout import HouseDays
+    from flexgym.policies.learned import SETTINGS, load_model
+    from flexgym.train.callbacks import Supervisor, Validation
+    from flexgym.train.replay import DiskReplayBuffer
+    from flexgym.train.settings import Budget, algorithm_arguments, wrapped
+    from flexgym.train.vec_env import sb3_vec_env
+
+    algorithm, parameters, state = wanted["algorithm"], wanted["hyperparameters"], run_folder.state
     started = run_folder.last.exists()
-    if started and state.frames >= parameters["n_timesteps"]:
-        return state.best_score
+    tariff = load_prices(wanted["prices"]) if wanted["prices"] else None
     options: dict[str, Any] = dict(parameters.get("env_kwargs") or {})
     settings = {key: options[key] for key in SETTINGS if key in options}
     world = {key: value for key, value in options.items() if key not in SETTINGS}
-    scenario = HouseholdScenario.create(
-        **{**world, "split": "validation", "prices": tariff}  # type: ignore[arg-type]
-    )
-    validation = Validation.prepare(
-        HouseDays.sample(scenario, validation_house_days, VALIDATION_SEED)
-    )
     # Episodes of different seeds and of a resumed run must not repeat one another.
-    first = 1_000_000 * (seed + 1) * 10 + state.frames
+    first = 10_000_000 * (wanted["seed"] + 1) + state.frames
     batch = sb3_vec_env(ENV_ID, parameters["n_envs"], seed=first, prices=tariff, **options)
     env = wrapped(batch, parameters)
-
-    budget = Budget(minutes, state.used_s)
+    budget = Budget(wanted["minutes"], state.used_s)
     made = algorithm_arguments(parameters, budget)
     if algorithm == "sac":
         made["replay_buffer_class"] = DiskReplayBuffer
@@ -169,25 +223,44 @@ def train(
     if started:
         model = load_model(run_folder.last, algorithm, env=env, custom_objects=made)
     else:
-        model = getattr(stable_baselines3, algorithm.upper())(
-            env=env, seed=seed, device="cpu", **made
-        )
+        kind = getattr(stable_baselines3, algorithm.upper())
+        with _naming_bad_hyperparameters(algorithm):
+            model = kind(env=env, seed=wanted["seed"], device="cpu", **made)
+    scenario = HouseholdScenario.create(**world, split="validation", prices=tariff)
+    house_days = HouseDays.sample(scenario, validation_house_days, VALIDATION_SEED)
     model.set_logger(configure(str(run_folder.path / "tb"), ["tensorboard"]))
     rollout_frames = parameters["n_envs"] * int(parameters.get("n_steps", 96))
     supervisor = Supervisor(
         run_folder,
-        validation,
+        Validation.prepare(house_days),
         settings,
         budget,
         every=max(rollout_frames, parameters["n_timesteps"] // _VALIDATIONS),
         rollout_frames=rollout_frames,
     )
-    model.learn(
-        parameters["n_timesteps"] - (model.num_timesteps if started else 0),
-        callback=supervisor,
-        reset_num_timesteps=not started,
-        progress_bar=sys.stderr.isatty(),
-        log_interval=10 if algorithm == "ppo" else 4 * parameters["n_envs"],
-    )
-    env.close()
-    return run_folder.state.best_score
+
+    def learn() -> None:
+        model.learn(
+            parameters["n_timesteps"] - (model.num_timesteps if started else 0),
+            callback=supervisor,
+            reset_num_timesteps=not started,
+            progress_bar=sys.stderr.isatty(),
+            log_interval=10 if algorithm == "ppo" else 4 * parameters["n_envs"],
+        )
+        env.close()
+
+    return learn
+
+
+@contextmanager
+def _naming_bad_hyperparameters(algorithm: str) -> Iterator[None]:
+    """Turn what SB3 raises while a model is built into a `ScenarioError`."""
+    try:
+        yield
+    except FlexgymError:
+        raise
+    except (TypeError, ValueError, AssertionError, AttributeError, KeyError) as error:
+        raise ScenarioError(
+            f"the hyper-parameters do not fit {algorithm.upper()} ({error}); expected values "
+            "that stable-baselines3 accepts."
+        ) from error

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
@@ -21,6 +22,9 @@ from flexgym.envs.errors import RunError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+_LOCK = "lock"
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -61,6 +65,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.state = RunState()
+        self._lock: TextIO | None = None
 
     @classmethod
     def create(cls, path: str | Path, config: dict) -> RunFolder:
@@ -78,26 +83,78 @@ class RunFolder:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot create the folder {run.path} ({error.strerror}).") from error
-        text = yaml.safe_dump(config, sort_keys=False)
-        replace_file(run.path / "config.yaml", lambda part: part.write_text(text))
+        run.lock()
+        run.write_state()
+        run.configure(config)
         return run
+
+    def configure(self, config: dict) -> None:
+        """Write the configuration."""
+        text = yaml.safe_dump(config, sort_keys=False)
+        replace_file(self.path / "config.yaml", lambda part: part.write_text(text))
+
+    def discard(self) -> None:
+        """Take back a run that could not start."""
+        shutil.rmtree(self.path / "replay", ignore_errors=True)
+        for name in ("config.yaml", "state.json", _LOCK):
+            (self.path / name).unlink(missing_ok=True)
+
+    def lock(self) -> None:
+        """Keep other processes out of the folder until this one ends, however it ends.
+
+        Raises:
+            RunError: Another process trains in it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            return
+        self._lock = (self.path / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            raise RunError(
+                f"another process is training in {self.path}; wait for it, or pass another --out."
+            ) from error
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def write_state(self) -> None:
+        """Write the state."""
+        text = json.dumps(asdict(self.state))
+        replace_file(self.path / "state.json", lambda part: part.write_text(text))
 
     @classmethod
     def resume(cls, path: str | Path) -> RunFolder:
         """Continue a run.
 
         Raises:
-            RunError: Its state cannot be read.
+            RunError: Its state or checkpoint is missing or damaged, or another process has it.
         """
         run = cls(path)
         file = run.path / "state.json"
-        if file.exists():
-            try:
-                run.state = RunState(**json.loads(file.read_text()))
-            except (ValueError, TypeError) as error:
-                raise RunError(
-                    f"cannot read {file}; expected the state flexgym train wrote. Train anew."
-                ) from error
+        try:
+            content = json.loads(file.read_text())
+            run.state = RunState(**content)
+            kinds = {f.name: type(f.default) for f in fields(RunState)}
+            wrong = [k for k, kind in kinds.items() if not isinstance(content[k], (kind, int))]
+            if wrong or run.state.frames < 0 or run.state.used_s < 0:
+                raise ValueError
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"cannot read {file}; expected the state flexgym train wrote. Train anew."
+            ) from error
+        if run.state.frames > 0 and not run.last.exists():
+            raise RunError(
+                f"{run.last} is missing after {run.state.frames} frames; copy best.zip there to "
+                "go on from the best policy, or train anew."
+            )
+        run.lock()
         return run
 
     @property
@@ -116,5 +173,4 @@ class RunFolder:
             self.state.replay_at, self.state.replay_full = int(buffer.pos), bool(buffer.full)
         self.state.frames = model.num_timesteps
         self.save(model, "last")
-        text = json.dumps(asdict(self.state))
-        replace_file(self.path / "state.json", lambda part: part.write_text(text))
+        self.write_state()

@@ -12,10 +12,17 @@ from typing import Any
 import yaml
 
 from flexgym.envs.errors import ScenarioError
+from flexgym.policies.learned import ALGORITHMS
 
-ALGORITHMS = ("ppo", "sac")
 CONFIG_FOLDER = Path(__file__).parent / "config"
 _OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper")
+_NOT_THEIRS = (
+    *("env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"),
+    *("replay_buffer_class", "replay_buffer_kwargs"),
+)
+"""Arguments of SB3's classes that the command line or the run folder decides."""
+_COUNTS = ("n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts")
+_ENV_KWARGS = ("observation", "action_map", "curtailment", "uncertainty", "initial_soc")
 
 
 def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = None) -> dict:
@@ -46,19 +53,28 @@ def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = 
     import stable_baselines3
 
     known = inspect.signature(getattr(stable_baselines3, algorithm.upper())).parameters
-    unknown = [key for key in parameters if key not in known and key not in _OURS]
+    allowed = {*known, *_OURS} - {*_NOT_THEIRS}
+    unknown = [str(key) for key in parameters if key not in allowed]
     if unknown:
         raise ScenarioError(
             f"{file} has unknown keys {', '.join(unknown)}; expected arguments of "
             f"{algorithm.upper()} or {', '.join(_OURS)}."
         )
-    for key in ("n_envs", "n_timesteps"):
+    for key in ("n_envs", "n_timesteps", *_COUNTS):
+        if key not in parameters:
+            continue
         try:
             parameters[key] = int(float(parameters[key]))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             parameters[key] = 0
         if parameters[key] < 1:
             raise ScenarioError(f"{key} in {file} is not a number >= 1.")
+    options = parameters.get("env_kwargs") or {}
+    if not isinstance(options, dict) or set(options) - {*_ENV_KWARGS}:
+        raise ScenarioError(
+            f"env_kwargs in {file} is {options!r}; expected a mapping with any of "
+            f"{', '.join(_ENV_KWARGS)}."
+        )
     return parameters
 
 
@@ -109,16 +125,17 @@ def algorithm_arguments(parameters: dict, budget: Budget) -> dict[str, Any]:
         ScenarioError: A schedule or ``policy_kwargs`` cannot be read.
     """
     arguments = {key: value for key, value in parameters.items() if key not in _OURS}
-    rate = arguments.get("learning_rate")
-    if isinstance(rate, str):
-        if not rate.startswith("lin_"):
-            raise ScenarioError(f"learning_rate is {rate!r}; expected a number or 'lin_1e-3'.")
-        try:
-            arguments["learning_rate"] = LinearSchedule(float(rate[4:]), budget)
-        except ValueError:
-            raise ScenarioError(
-                f"learning_rate is {rate!r}; expected a number behind 'lin_'."
-            ) from None
+    for key in ("learning_rate", "clip_range"):
+        value = arguments.get(key)
+        if isinstance(value, str):
+            try:
+                if not value.startswith("lin_"):
+                    raise ValueError
+                arguments[key] = LinearSchedule(float(value[4:]), budget)
+            except ValueError:
+                raise ScenarioError(
+                    f"{key} is {value!r}; expected a number or a schedule such as 'lin_1e-3'."
+                ) from None
     given = arguments.get("policy_kwargs")
     if isinstance(given, str):
         arguments["policy_kwargs"] = _dictionary(given)
@@ -142,9 +159,12 @@ def wrapped(env: Any, parameters: dict) -> Any:
     """Apply ``vec_env_wrapper``, rl_zoo3's list of classes with arguments.
 
     Raises:
-        ScenarioError: A class cannot be found.
+        ScenarioError: A class cannot be found or does not take the arguments, or it changes
+            observations or actions, which validation and evaluation would not do.
     """
-    for entry in parameters.get("vec_env_wrapper") or []:
+    entries = parameters.get("vec_env_wrapper") or []
+    bare = env
+    for entry in entries if isinstance(entries, list) else [entries]:
         (path, arguments), *_ = entry.items() if isinstance(entry, dict) else [(entry, {})]
         module, _, name = str(path).rpartition(".")
         try:
@@ -153,5 +173,16 @@ def wrapped(env: Any, parameters: dict) -> Any:
             raise ScenarioError(
                 f"vec_env_wrapper names {path!r}; expected an importable class."
             ) from None
-        env = wrapper(env, **(arguments or {}))
+        try:
+            env = wrapper(env, **(arguments or {}))
+        except (TypeError, ValueError, AssertionError) as error:
+            raise ScenarioError(
+                f"{path} does not take {arguments!r} ({error}); correct vec_env_wrapper."
+            ) from error
+        spaces = (env.observation_space, env.action_space)
+        if getattr(env, "norm_obs", False) or spaces != (bare.observation_space, bare.action_space):
+            raise ScenarioError(
+                f"{path} changes observations or actions; expected a wrapper of the reward alone, "
+                "because policies are judged on the environment's own observations."
+            )
     return env

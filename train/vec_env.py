@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from flexgym.envs.errors import ScenarioError
@@ -45,9 +46,14 @@ class BatchedVecEnv(VecEnv):
         super().__init__(batch.num_envs, batch.single_observation_space, batch.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Begin new episodes; uses the seed set by `seed` once."""
-        observation, self.last_info = self.batch.reset(seed=self._seed)
+        """Begin new episodes; what `seed` and `set_options` have set serves once."""
+        rows = [options for options in self._options if options]
+        if rows and len(rows) < self.num_envs:
+            raise ScenarioError(f"got options for {len(rows)} rows; expected all or none.")
+        options = {key: [row[key] for row in rows] for key in rows[0]} if rows else None
+        observation, self.last_info = self.batch.reset(seed=self._seed, options=options)
         self._seed = None
+        self._reset_options()
         self._return[:] = 0.0
         self._length[:] = 0
         return observation
@@ -86,9 +92,10 @@ class BatchedVecEnv(VecEnv):
         return [None if seed is None else seed + i for i in range(self.num_envs)]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """The batch's attribute, once a row."""
+        """The batch's attribute for each row: its entry where it has one a row."""
         value = getattr(self.batch, attr_name)
-        return [value for _ in self._get_indices(indices)]
+        by_row = isinstance(value, np.ndarray) and value.shape[:1] == (self.num_envs,)
+        return [value[i] if by_row else value for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the batch."""
@@ -97,13 +104,15 @@ class BatchedVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the batch once; its result stands for each row."""
+        """Call a method of the batch once, for all rows; its result stands for each."""
+        if indices is not None:
+            raise ScenarioError("the rows move in lockstep; expected indices=None.")
         result = getattr(self.batch, method_name)(*method_args, **method_kwargs)
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No row is wrapped."""
-        return [False for _ in self._get_indices(indices)]
+        """Rows report their episodes as SB3's `Monitor` does and are otherwise bare."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
 
 class ShapedReward(VecEnvWrapper):

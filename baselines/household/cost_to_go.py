@@ -164,6 +164,11 @@ def cost_to_go(
     """
     if not math.isfinite(terminal_eur_per_kwh):
         raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
+    if terminal_eur_per_kwh < 0:
+        raise ConvexityError(
+            f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number >= 0. A negative "
+            "one makes losses pay; perfect_foresight solves known days with it."
+        )
     if not (math.isfinite(tolerance_eur) and tolerance_eur >= 0):
         raise ScenarioError(f"tolerance_eur is {tolerance_eur}; expected a number >= 0.")
     row = house_row(house)

@@ -155,13 +155,16 @@ class HouseDayProgram:
         if not np.isfinite(terminal_eur_per_kwh):
             # HiGHS would search for ever.
             raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
-        dearest, shed = series.import_eur_per_kwh.max(), self.house.unserved_eur_per_kwh
-        if dearest > shed:
+        # More than this the house can never be forced to leave unserved.
+        most = np.maximum(series.load_kw + battery.power_kw - self.house.import_limit_kw, 0.0)
+        unserved = np.minimum(series.load_kw, most)
+        shed = self.house.unserved_eur_per_kwh
+        if ((series.import_eur_per_kwh > shed) & (unserved > 0.0)).any():
             # The program would leave load unserved to save money; the house never does.
             raise ConvexityError(
-                f"the import price reaches {dearest:.4f} EUR/kWh and unserved load costs "
-                f"{shed:g}; expected unserved load to cost at least the import price. Raise "
-                "unserved_eur_per_kwh."
+                f"the import price reaches {series.import_eur_per_kwh.max():.4f} EUR/kWh and "
+                f"unserved load costs {shed:g}; expected unserved load to cost at least the "
+                "import price. Raise unserved_eur_per_kwh."
             )
         index = np.arange(7 * T + 1, dtype=np.int32)
         wear = np.full(2 * T, battery.wear_eur_per_kwh * DT_H)
@@ -178,7 +181,7 @@ class HouseDayProgram:
         cost[7 * T] = -terminal_eur_per_kwh
         highs.changeColsCost(len(index), index, cost)
         changed = np.concatenate([np.arange(4 * T, 6 * T), [6 * T]]).astype(np.int32)
-        upper = np.concatenate([series.pv_kw, series.load_kw, [soc_kwh]])
+        upper = np.concatenate([series.pv_kw, unserved, [soc_kwh]])
         lower = np.zeros(2 * T + 1)
         lower[-1] = soc_kwh
         highs.changeColsBounds(len(changed), changed, lower, upper)
@@ -226,7 +229,7 @@ def perfect_foresight(
         SolverError: HiGHS found no optimum.
     """
     row = house_row(house)
-    exclusive = (
+    exclusive = terminal_eur_per_kwh < 0 or (
         is_convex(
             row, series.load_kw, series.pv_kw, series.import_eur_per_kwh, series.export_eur_per_kwh
         )

@@ -6,6 +6,7 @@ import numpy as np
 
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
+from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household.dynamics import (
     CAPACITY,
     DT_H,
@@ -53,6 +54,9 @@ def house_chart(
     Load is left unserved only as far as the import limit forces it; a house that cannot
     stay below the limit offers the limit alone.
 
+    Raises:
+        ConvexityError: Stored energy is worth more than unserved load.
+
     Args:
         house: Shape (11,), see `house_row`.
         soc_kwh: State of charge, kWh.
@@ -70,10 +74,16 @@ def house_chart(
     inverter = stored.restrict(*inverter_range(house, load_kw))
     limit = float(house[IMPORT])
     headroom = limit - load_kw
+    shed = inverter.y + house[UNSERVED] * DT_H * (inverter.x - headroom)
     if inverter.x[0] >= headroom:
-        shed = house[UNSERVED] * DT_H * (inverter.x - headroom)
-        cost = float((inverter.y + shed).min()) + DT_H * buy * limit
+        cost = float(shed.min()) + DT_H * buy * limit
         return FlexibilityChart(np.array([limit]), np.array([cost]))
+    if shed[inverter.x >= headroom].min(initial=np.inf) < float(inverter(headroom)) - 1e-9:
+        raise ConvexityError(
+            f"stored energy is worth more than unserved load ({house[UNSERVED]:g} EUR/kWh), so "
+            "the house would leave load unserved to charge and its cost is not convex at the "
+            "import limit. Raise unserved_eur_per_kwh or lower terminal_eur_per_kwh."
+        )
     meter = inverter.restrict(inverter.x[0], headroom).shifted(load_kw)
     power = np.unique(np.append(meter.x, 0.0)) if meter.x[0] < 0.0 < meter.x[-1] else meter.x
     near = np.abs(power) > 1e-12

@@ -96,12 +96,18 @@ def convolve(
     if front < n and cut > 0.0:
         here += out_slopes[front] * cut
         out_lengths[front] -= cut
-    cut = (capacity - psi_low) - retention * capacity
-    while n > front and out_lengths[n - 1] <= cut:
-        cut -= out_lengths[n - 1]
-        n -= 1
-    if n > front and cut > 0.0:
-        out_lengths[n - 1] -= cut
+    # Counted from the left, so that the lengths add up to the capacity however often they
+    # are stretched by a retention below 1.
+    left = retention * capacity
+    end = front
+    while end < n and out_lengths[end] < left:
+        left -= out_lengths[end]
+        end += 1
+    if end < n:
+        out_lengths[end] = left
+        n = end + 1 if left > 0.0 else end
+    elif n > front:
+        out_lengths[n - 1] += left
     if front > out_first:
         for k in range(n - front):
             out_slopes[out_first + k] = out_slopes[front + k]

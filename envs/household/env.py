@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from flexgym.envs.data import Prices
-from flexgym.envs.errors import ScenarioError
+from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.household.dynamics import COST_EUR, OUTCOME_NAMES
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series
@@ -133,7 +133,12 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Play one period; see `HouseholdSimulation.step` for errors."""
-        outcome = self.simulation.step(np.asarray(action)[None])
+        played = np.asarray(action)
+        if played.shape != self.action_space.shape:
+            raise ActionError(
+                f"action has shape {played.shape}; expected {self.action_space.shape}."
+            )
+        outcome = self.simulation.step(played[None])
         if self.render_mode is not None:
             self._outcomes.append(outcome[0])
         values = outcome[0].tolist()

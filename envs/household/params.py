@@ -22,11 +22,14 @@ UNSERVED_EUR_PER_KWH = 3.0
 
 
 def _require(value: float, name: str, low: float, high: float, *, open_low: bool = False) -> None:
-    inside = low < value <= high if open_low else low <= value <= high
-    if not inside or math.isnan(value):
+    try:
+        inside = low < value <= high if open_low else low <= value <= high
+    except TypeError:
+        inside = False
+    if not inside:
         bracket = "(" if open_low else "["
         raise HouseError(
-            f"{name} is {value}; expected a number in {bracket}{low:g}, {high:g}]. "
+            f"{name} is {value!r}; expected a number in {bracket}{low:g}, {high:g}]. "
             "Correct the house's data."
         )
 
@@ -41,8 +44,8 @@ class Battery:
     Attributes:
         capacity_kwh: Usable capacity, kWh.
         power_kw: Largest charging and discharging power, kW.
-        efficiency_charge: Stored per drawn energy, in (0, 1].
-        efficiency_discharge: Delivered per withdrawn energy, in (0, 1].
+        efficiency_charge: Stored per drawn energy, in [0.001, 1].
+        efficiency_discharge: Delivered per withdrawn energy, in [0.001, 1].
         wear_eur_per_kwh: Cost of ageing per kWh charged and per kWh discharged, EUR/kWh.
         retention: Share of the stored energy left after one period, in (0, 1].
     """
@@ -55,10 +58,10 @@ class Battery:
     retention: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.capacity_kwh, "capacity_kwh", 0.0, 1e6)
-        _require(self.power_kw, "power_kw", 0.0, 1e6)
-        _require(self.efficiency_charge, "efficiency_charge", 0.0, 1.0, open_low=True)
-        _require(self.efficiency_discharge, "efficiency_discharge", 0.0, 1.0, open_low=True)
+        _require(self.capacity_kwh, "capacity_kwh", 0.0, 1e5)
+        _require(self.power_kw, "power_kw", 0.0, 1e5)
+        _require(self.efficiency_charge, "efficiency_charge", 1e-3, 1.0)
+        _require(self.efficiency_discharge, "efficiency_discharge", 1e-3, 1.0)
         _require(self.wear_eur_per_kwh, "wear_eur_per_kwh", 0.0, 1e3)
         _require(self.retention, "retention", 0.0, 1.0, open_low=True)
 
@@ -132,7 +135,7 @@ class House:
     unserved_eur_per_kwh: float = UNSERVED_EUR_PER_KWH
 
     def __post_init__(self) -> None:
-        _require(self.pv_kwp, "pv_kwp", 0.0, 1e6)
+        _require(self.pv_kwp, "pv_kwp", 0.0, 1e4)
         for name in ("inverter_kva", "import_limit_kw", "export_limit_kw"):
             _require(getattr(self, name), name, 0.0, math.inf)
         _require(self.unserved_eur_per_kwh, "unserved_eur_per_kwh", 0.0, 1e6)
@@ -160,7 +163,8 @@ class Series:
     def __post_init__(self) -> None:
         names = ("load_kw", "pv_kw", "import_eur_per_kwh", "export_eur_per_kwh")
         for name in names:
-            array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.setflags(write=False)
             object.__setattr__(self, name, array)
             if array.ndim != 1 or array.size == 0 or array.shape != self.load_kw.shape:
                 raise SeriesError(

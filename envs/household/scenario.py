@@ -136,6 +136,14 @@ class HouseholdScenario:
                 "export whatever happens. Lower the export price, narrow the price factors, or "
                 "pass uncertainty='none'."
             )
+        most = float(self.uncertainty.price_factor.max()) * float(paid.max())
+        shed = min(house.unserved_eur_per_kwh for house in self.houses)
+        if most > shed:
+            raise ScenarioError(
+                f"the import price reaches {most:.4f} EUR/kWh with its largest factor and "
+                f"unserved load costs {shed:g}; expected unserved load to cost at least as much. "
+                "Raise unserved_eur_per_kwh of the houses, or correct the prices."
+            )
         object.__setattr__(self, "days", days.astype(np.int64))
         object.__setattr__(self, "rows", np.stack([house_row(h) for h in self.houses]))
         names = list(known)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError
 from flexgym.envs.household import observation as obs
 from flexgym.envs.household.dynamics import (
     ACTION_MAPS,
@@ -62,6 +63,11 @@ class HouseholdSimulation:
         uncertainty = scenario.uncertainty
         self._weather = uncertainty.weather_factor
         self._price = uncertainty.price_factor
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("episodes", "soc_kwh", "outcome"):
+            raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def begin(self, rngs: Sequence[np.random.Generator], options: dict | None = None) -> None:
         """Draw an episode for each house.

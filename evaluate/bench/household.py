@@ -39,8 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from flexgym.evaluate.report import output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
 
+    if arguments.document:
+        block_marks(arguments.document, "bench")
     folder = output_folder(arguments.out or Path("results/bench-household"))
     with one_core() as core:
         rows = [
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         ]
     results = write_results(
         folder,
-        command=f"flexgym bench household --repeats {arguments.repeats}",
+        command=arguments.command,
         seed=arguments.seed,
         environment=ENV_ID,
         scenario={"title": "speed on one core", "core": core, "num_envs": arguments.num_envs},

@@ -140,6 +140,9 @@ def test_several_runs_are_averaged(tmp_path):
         ("train", "what"),
         ("train household --seed -1", "seed is -1"),
         ("train household --seed x", "invalid"),
+        ("train household --seed 99999999999", "seed is 99999999999"),
+        ("evaluate household --document nowhere.md", "nowhere.md"),
+        ("bench household --document nowhere.md", "nowhere.md"),
         ("train household --threads 0", "threads is 0"),
         ("train household --minutes -3", "minutes is -3"),
         ("train household --timesteps 0", "timesteps is 0"),
@@ -180,7 +183,9 @@ def test_nan_in_a_price_file_is_named_on_the_command_line(tmp_path, capsys):
     assert "nan" in capsys.readouterr().err.lower()
 
 
-@pytest.mark.parametrize("command", ["", "demo", "train household", "bench household"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "train household", "evaluate household", "bench household"]
+)
 def test_help_is_there(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])
@@ -190,6 +195,16 @@ def test_help_is_there(command, capsys):
     if command:
         for option in ("--seed", "--out", "--threads"):
             assert option in said
+
+
+def test_threads_reach_the_linear_algebra(tmp_path):
+    from threadpoolctl import threadpool_info
+
+    command = ["bench", "household", "--repeats", "1", "--out", str(tmp_path), "--threads", "1"]
+    assert main(command) == 0
+    assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["command"].startswith("flexgym bench household --repeats 1 --out ")
 
 
 def test_module_runs_as_the_command():

@@ -193,20 +193,102 @@ def test_damaged_and_missing_runs_are_named(tmp_path):
     train(run, **options)
     with pytest.raises(RunError, match="--resume"):
         train(run, **options)
-    with pytest.raises(RunError, match="holds a ppo run"):
+    with pytest.raises(RunError, match="--algo ppo, got sac"):
         train(run, algorithm="sac", resume=True, validation_house_days=2)
     whole = (run / "last.zip").read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 10):
         (run / "last.zip").write_bytes(whole[:size])
         with pytest.raises(RunError, match=r"cannot read the checkpoint .*last.zip"):
             train(run, resume=True, timesteps=768, validation_house_days=2)
+    (run / "last.zip").unlink()
+    with pytest.raises(RunError, match=r"last\.zip is missing after 384 frames"):
+        train(run, resume=True, timesteps=768, validation_house_days=2)
     (run / "last.zip").write_bytes(whole)
-    (run / "state.json").write_text('{"frames": ')
-    with pytest.raises(RunError, match=r"state\.json"):
-        train(run, resume=True, timesteps=768, validation_house_days=2)
-    (run / "config.yaml").write_text("algorithm: [")
-    with pytest.raises(RunError, match=r"config\.yaml"):
-        train(run, resume=True, timesteps=768, validation_house_days=2)
+    state = (run / "state.json").read_text()
+    for broken in (
+        '{"frames": ',
+        "{}",
+        "[]",
+        state.replace("384", '"a"'),
+        state.replace("384", "-5"),
+    ):
+        (run / "state.json").write_text(broken)
+        with pytest.raises(RunError, match=r"state\.json"):
+            train(run, resume=True, timesteps=768, validation_house_days=2)
+    (run / "state.json").write_text(state)
+    text = (run / "config.yaml").read_text()
+    for broken in ("algorithm: [", "", text.replace("seed:", "sed:"), text.replace("ppo", "dqn")):
+        (run / "config.yaml").write_text(broken)
+        with pytest.raises(RunError, match=r"config\.yaml"):
+            train(run, resume=True, timesteps=768, validation_house_days=2)
+
+
+def test_resume_refuses_options_that_contradict_the_run(tmp_path):
+    run = tmp_path / "run"
+    config = small_config(tmp_path, "ppo")
+    options = {"timesteps": 384, "validation_house_days": 2, "resume": True}
+    train(run, **{**options, "config": config, "resume": False, "seed": 3})
+    with pytest.raises(RunError, match="--seed 3, got 4"):
+        train(run, **options, seed=4)
+    other = small_config(tmp_path, "ppo", gamma=0.9)
+    with pytest.raises(RunError, match="--config"):
+        train(run, **options, seed=3, config=other)
+    assert train(run, **options, seed=3, config=small_config(tmp_path, "ppo")) > -1e9
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path):
+    from flexgym.train.run_folder import RunFolder
+
+    run = tmp_path / "run"
+    train(run, config=small_config(tmp_path, "ppo"), timesteps=384, validation_house_days=2)
+    held = RunFolder.resume(run)
+    with pytest.raises(RunError, match="another process"):
+        train(run, timesteps=768, validation_house_days=2, resume=True)
+    held.release()
+    train(run, timesteps=768, validation_house_days=2, resume=True)
+
+
+def test_evaluating_a_run_leaves_its_replay_buffer_alone(tmp_path):
+    from flexgym.policies.learned import Learned
+
+    run = tmp_path / "run"
+    config = small_config(tmp_path, "sac")
+    train(run, algorithm="sac", config=config, timesteps=768, validation_house_days=2)
+    before = (run / "replay" / "rewards.npy").read_bytes()
+    assert any(before[200:])
+    Learned.from_run(run)
+    assert (run / "replay" / "rewards.npy").read_bytes() == before
+
+
+def test_loading_a_policy_does_not_import_the_training_room(tmp_path):
+    run = tmp_path / "run"
+    train(run, config=small_config(tmp_path, "ppo"), timesteps=384, validation_house_days=2)
+    program = (
+        "import sys; from flexgym.policies.learned import Learned; "
+        f"Learned.from_run({str(run)!r}); "
+        "print([m for m in sys.modules if m.startswith('flexgym.train')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_adapter_keeps_the_contract_of_sb3():
+    from stable_baselines3.common.monitor import Monitor
+
+    from flexgym.train import sb3_vec_env
+
+    env = sb3_vec_env(ENV_ID, 3, seed=0)
+    env.set_options({"house": 4, "day": 9})
+    env.reset()
+    assert env.batch.simulation.episodes.house.tolist() == [4, 4, 4]
+    assert env.batch.simulation.episodes.day.tolist() == [9, 9, 9]
+    prices = env.get_attr("terminal_eur_per_kwh", [2])
+    assert prices == [env.batch.terminal_eur_per_kwh[2]]
+    assert env.env_is_wrapped(Monitor) == [True] * 3
+    with pytest.raises(ScenarioError, match="lockstep"):
+        env.env_method("reset", indices=[0])
 
 
 def test_a_missing_replay_buffer_is_named(tmp_path):
@@ -222,6 +304,29 @@ def test_a_missing_replay_buffer_is_named(tmp_path):
     ("change", "message"),
     [
         ({"learning_rat": 1e-3}, "unknown keys learning_rat"),
+        ({"device": "cuda"}, "unknown keys device"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"n_steps": 0}, "n_steps"),
+        ({"policy": "Foo"}, "do not fit PPO"),
+        ({"clip_range": "a"}, "clip_range"),
+        ({"policy_kwargs": "dict(foo=1)"}, "do not fit PPO"),
+        ({"env_kwargs": {"foo": 1}}, "env_kwargs"),
+        ({"env_kwargs": {"split": "test"}}, "env_kwargs"),
+        ({"env_kwargs": "a"}, "env_kwargs"),
+        ({"env_kwargs": {"action_map": "a"}}, "action_map is 'a'"),
+        (
+            {"vec_env_wrapper": ["stable_baselines3.common.vec_env.VecNormalize"]},
+            "changes observations",
+        ),
+        (
+            {
+                "vec_env_wrapper": [
+                    {"stable_baselines3.common.vec_env.VecFrameStack": {"n_stack": 2}}
+                ]
+            },
+            "changes observations",
+        ),
+        ({"vec_env_wrapper": [{"flexgym.train.vec_env.ShapedReward": {"a": 1}}]}, "does not take"),
         ({"n_envs": 0}, "n_envs"),
         ({"n_timesteps": "many"}, "n_timesteps"),
         ({"learning_rate": "cos_1e-3"}, "learning_rate"),
@@ -234,6 +339,9 @@ def test_bad_hyperparameters_are_named(tmp_path, change, message):
     config = small_config(tmp_path, "ppo", **change)
     with pytest.raises(ScenarioError, match=message):
         train(tmp_path / "run", config=config, timesteps=384, validation_house_days=2)
+    # Nothing is left behind that would refuse the corrected command.
+    good = small_config(tmp_path, "ppo")
+    train(tmp_path / "run", config=good, timesteps=384, validation_house_days=2)
 
 
 def test_bad_hyperparameter_files_are_named(tmp_path):

@@ -1,12 +1,14 @@
 """A thousand random days: the recursion, the linear program and the physics agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flexgym.baselines.household import cost_to_go, perfect_foresight
 from flexgym.envs import Battery, House, Series
 from flexgym.envs.charts.recursion import dispatch
-from flexgym.envs.errors import HouseError
+from flexgym.envs.errors import ConvexityError, HouseError
 from flexgym.envs.household import dynamics as d
 from flexgym.envs.household.params import DT_H
 
@@ -127,3 +129,37 @@ def test_the_days_press_on_every_limit(days):
     for count in (unserved, exported_at_limit, curtailed, negative, leaking, at_inverter):
         assert count > 100
     assert idle_house > 20
+
+
+@pytest.mark.parametrize(
+    ("retention", "periods"),
+    [(0.9, 400), (0.75, 96), (0.7, 96), (0.5, 96), (0.3, 40), (0.01, 24)],
+)
+def test_strong_self_discharge_does_not_blow_rounding_up(retention, periods, random_house_day):
+    rng = np.random.default_rng(8)
+    for _ in range(6):
+        house, series, _, terminal = random_house_day(rng, periods)
+        house = replace(house, battery=Battery(10.0, 3.0, 0.9, 0.9, 0.01, retention))
+        solved = cost_to_go(house, series, terminal_eur_per_kwh=terminal)
+        for soc in (0.0, 4.0, 10.0):
+            program = perfect_foresight(house, series, soc_kwh=soc, terminal_eur_per_kwh=terminal)
+            assert solved.value(0, soc) == pytest.approx(program.cost_eur, abs=1e-9)
+        lengths = [solved.tables.before(t)[2].sum() for t in range(periods + 1)]
+        np.testing.assert_allclose(lengths, 10.0, rtol=1e-13)
+        assert solved.chart(0, 4.0).cost_eur.min() == pytest.approx(solved.value(0, 4.0), abs=1e-9)
+
+
+def test_a_negative_terminal_price_is_refused_by_the_recursion_alone():
+    house = House(Battery(5.0, 3.0, 0.9, 0.9, 0.01), 5.0, 5.0, 30.0, 30.0)
+    series = Series([1.0, 1.0], [0.0, 0.0], [0.3, 0.3], [0.1, 0.1])
+    with pytest.raises(ConvexityError, match="terminal_eur_per_kwh is -2"):
+        cost_to_go(house, series, terminal_eur_per_kwh=-2.0)
+    found = perfect_foresight(house, series, soc_kwh=2.5, terminal_eur_per_kwh=-2.0)
+    assert found.soc_kwh[-1] == pytest.approx(2.5 - 2 * 3.0 * 0.25 / 0.9, abs=1e-7)
+
+
+def test_a_chart_that_cannot_be_convex_is_refused():
+    house = House(Battery(5.0, 3.0, 0.9, 0.9, 0.01), 5.0, 5.0, 0.5, 30.0)
+    solved = cost_to_go(house, Series([1.0], [0.0], [0.3], [0.1]), terminal_eur_per_kwh=5.0)
+    with pytest.raises(ConvexityError, match="worth more than unserved"):
+        solved.chart(0, 1.25)

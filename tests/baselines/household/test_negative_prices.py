@@ -94,10 +94,16 @@ def test_the_program_finds_the_best_of_all_plans_on_a_grid(random_house_day):
 def test_unserved_load_cheaper_than_the_grid_is_refused():
     """The house sheds load at its import limit only; a program would shed to save money."""
     series = Series([2.0, 4.0, 2.0], [0.0] * 3, [0.3, 0.2, 0.3], [0.0] * 3)
-    for limit in (3.0, 30.0):
-        house = House(Battery(4.0, 2.0), 0.0, 5.0, limit, 5.0, unserved_eur_per_kwh=0.25)
-        with pytest.raises(ConvexityError, match="Raise unserved_eur_per_kwh"):
-            perfect_foresight(house, series, soc_kwh=0.0)
+    tight, loose = (
+        House(Battery(4.0, 2.0), 0.0, 5.0, limit, 5.0, unserved_eur_per_kwh=0.25)
+        for limit in (3.0, 30.0)
+    )
+    with pytest.raises(ConvexityError, match="Raise unserved_eur_per_kwh"):
+        perfect_foresight(tight, series, soc_kwh=0.0)
+    # Where the limit can never bind the price of unserved load does not matter.
+    program = perfect_foresight(loose, series, soc_kwh=0.0)
+    assert program.unserved_kw.max() == 0.0
+    assert cost_to_go(loose, series).value(0, 0.0) == pytest.approx(program.cost_eur, abs=1e-9)
     tight = House(Battery(4.0, 2.0), 0.0, 5.0, 1.0, 5.0, unserved_eur_per_kwh=0.25)
     with pytest.raises(ConvexityError, match="price of unserved load"):
         cost_to_go(tight, series)
