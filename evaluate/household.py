@@ -119,6 +119,10 @@ def evaluate(
         raise ScenarioError(f"house_days is {house_days}; expected at least 2.")
     learned = _learned(runs, checkpoint, threads)
     scenario = HouseholdScenario.create(split=split, prices=prices, uncertainty=uncertainty)
+    for policy in learned:
+        if (policy.prices is None) != (prices is None):
+            trained = policy.prices or "the synthetic tariff"
+            print(f"note: {policy.name} was trained on {trained}, played on {scenario.prices.name}")
     played = HouseDays.sample(scenario, house_days, seed)
     out = report.output_folder(folder)
     costs, gap = _play(played, policies, learned)

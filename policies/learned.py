@@ -92,7 +92,12 @@ class Learned:
         algorithm: ``"ppo"`` or ``"sac"``.
         settings: Options of the environment it was trained with.
         name: Name for tables; None takes the algorithm's.
+
+    Attributes:
+        prices: Price file it was trained on; None is the synthetic tariff.
     """
+
+    prices: str | None = None
 
     def __init__(
         self,
@@ -130,7 +135,9 @@ class Learned:
         }
         model = load_model(folder / f"{checkpoint}.zip", algorithm, custom_objects=unused)
         options = config["hyperparameters"].get("env_kwargs") or {}
-        return cls(model, algorithm, options, f"{algorithm} ({folder.name})")
+        policy = cls(model, algorithm, options, f"{algorithm} ({folder.name})")
+        policy.prices = config["prices"]
+        return policy
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Check that the observation is the one it was trained on.
