@@ -143,7 +143,7 @@ def cost_to_go(
     house: House,
     series: Series,
     *,
-    uncertainty: Uncertainty | None = None,
+    uncertainty: Uncertainty | str | None = None,
     terminal_eur_per_kwh: float = 0.0,
     tolerance_eur: float = TOLERANCE_EUR,
 ) -> CostToGo:
@@ -152,7 +152,8 @@ def cost_to_go(
     Args:
         house: The house.
         series: The day, or its forecast.
-        uncertainty: Chains around the forecast; None for a known day, which is solved exactly.
+        uncertainty: Chains around the forecast, or their name (``"markov"``); None for a known
+            day, which is solved exactly.
         terminal_eur_per_kwh: Pay for stored energy at the end, EUR/kWh.
         tolerance_eur: Certified gap to reach with uncertainty, EUR; 0 keeps every segment,
             which is exact and possible on small trees only.
@@ -161,6 +162,7 @@ def cost_to_go(
         ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
         SolverError: The tolerance cannot be reached.
         HouseError: The pay for stored energy is not finite.
+        ScenarioError: Unknown uncertainty, or a negative tolerance.
     """
     if not math.isfinite(terminal_eur_per_kwh):
         raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
@@ -175,6 +177,8 @@ def cost_to_go(
     rows = np.stack(
         [series.load_kw, series.pv_kw, series.import_eur_per_kwh, series.export_eur_per_kwh]
     )
+    if uncertainty is not None:
+        uncertainty = Uncertainty.named(uncertainty)
     model = uncertainty or Uncertainty.named("none")
     _check_convex(row, rows, model)
     if model.n_states == 1 and len(model.load_factors) == 1:

@@ -298,3 +298,14 @@ def test_a_price_factor_that_crosses_the_export_price_is_refused():
     assert cost_to_go(house, series).gap_eur == 0.0
     with pytest.raises(ConvexityError, match=r"in period 1 .* import >= export"):
         cost_to_go(house, series, uncertainty=Uncertainty.markov())
+
+
+def test_uncertainty_may_be_named():
+    house = House(Battery(5.0, 3.0), 5.0, 5.0, 30.0, 30.0)
+    series = Series([1.0, 1.0], [1.0, 1.0], [0.3, 0.3], [0.1, 0.1])
+    named = cost_to_go(house, series, uncertainty="markov")
+    assert named.value(0, 2.0) == cost_to_go(house, series, uncertainty=Uncertainty.markov()).value(
+        0, 2.0
+    )
+    with pytest.raises(ScenarioError, match="uncertainty is 'some'"):
+        cost_to_go(house, series, uncertainty="some")
