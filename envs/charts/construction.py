@@ -7,7 +7,7 @@ q of the inverters, the least cost F(r, q) before the bill is, up to symmetry in
 
 - hybrid inverter: F(r), for abs(q) below the polygon: two vertices at every kink of either;
 - hybrid with a least power factor: stored(max(b*, r + q/tan_phi)) or stored(r + pv) beyond,
-  b* the best battery power: kinks lie on upright and on slanted lines, whose crossings hold
+  b* the best battery power; kinks lie on upright and on slanted lines, whose crossings hold
   all vertices;
 - separate inverters: the Minkowski sum of the battery's F and of the roof's, which is flat.
 """
@@ -18,6 +18,7 @@ import math
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.charts.capability import (
     Capability,
@@ -26,7 +27,7 @@ from flexgym.envs.charts.capability import (
     reactive_limit,
 )
 from flexgym.envs.charts.chart import FlexibilityChart
-from flexgym.envs.charts.hull import LowerHull, cut
+from flexgym.envs.charts.hull import LowerHull, lower_chain
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.household.dynamics import (
     CAPACITY,
@@ -44,6 +45,7 @@ from flexgym.envs.household.params import Floats
 
 _NO_INVERTER = Capability(0.0, None, math.inf, 0.0)
 _TINY = 1e-9
+_SAME = 1e-12
 
 
 def battery_cost(
@@ -136,8 +138,8 @@ def _vertices(
     power[np.abs(power) <= _TINY] = 0.0
     reactive = points[:, 1] + limits.load_tan_phi * load_kw
     bill = DT_H * np.where(power > 0.0, buy, sell) * power
-    hull = LowerHull(np.column_stack([power, reactive, points[:, 2] + bill]))
-    return hull.points[hull.corners]
+    points = np.column_stack([power, reactive, points[:, 2] + bill])
+    return points[np.lexsort((reactive, power))]
 
 
 def _short_vertices(
@@ -166,7 +168,7 @@ def _inverter_points(
     pv_kw: float,
     cuts: tuple[float, ...],
 ) -> Floats:
-    """Points (r, q, F) that hold all vertices of F on the interval of ``stored``.
+    """Vertices (r, q, F) of F on the interval of ``stored`` with further kinks at the cuts.
 
     Args:
         limits: Apparent-power limits.
@@ -216,20 +218,71 @@ def _separate_points(
     cuts: tuple[float, ...],
 ) -> Floats:
     """Battery and roof with an inverter each: vertices of the sum, cut to the interval."""
-    own = Capability(limits.battery_kva or 0.0, None, math.inf, 0.0)
-    points = _stack(own, battery, 0.0)
-    upper = points[points[:, 1] >= 0.0]
+    x = np.concatenate([battery.x, corners_kw(limits.battery_kva or 0.0)])
+    x = np.unique(x[(x >= battery.x[0]) & (x <= battery.x[-1])])
+    x = np.append(x[:-1][np.diff(x) > _TINY], x[-1])
+    cost, own = np.interp(x, battery.x, battery.y), reactive_limit(limits.battery_kva or 0.0, x)
     roof = pv_corners(limits, pv_kw)
-    half = (upper[:, None, :2] + roof * (-1.0, 1.0)).reshape(-1, 2)
-    cost = np.repeat(upper[:, 2], len(roof))
-    both = np.concatenate([half, half * (1.0, -1.0)])
-    hull = LowerHull(np.column_stack([both, np.tile(cost, 2)]))
+    used = _common_price(x, cost, own, roof)
+    r, q = x[:, None] - roof[:, 0], own[:, None] + roof[:, 1]
+    grid = np.stack([r, q, np.broadcast_to(cost[:, None], r.shape)], axis=2)
+    along, across = used[1:] & used[:-1], used[:, 1:] & used[:, :-1]
+    starts = np.concatenate([grid[:-1][along], grid[:, :-1][across]])
+    ends = np.concatenate([grid[1:][along], grid[:, 1:][across]])
     low, high = stored.x[0], stored.x[-1]
-    found = hull.points[hull.corners]
-    found = found[(found[:, 0] >= low - _TINY) & (found[:, 0] <= high + _TINY)]
-    found[:, 0] = found[:, 0].clip(low, high)
-    crossed = [cut(hull, at) for at in (low, high, *cuts) if low <= at <= high]
-    return np.concatenate([found, *crossed])
+    points = _mirrored(grid[used])
+    lines = []
+    for at in {low, high, *(at for at in cuts if low < at < high)}:
+        on_line = np.abs(points[:, 0] - at) <= _TINY
+        first, last = starts[:, 0] - at, ends[:, 0] - at
+        cross = first * last < 0.0
+        share = (first[cross] / (first[cross] - last[cross]))[:, None]
+        met = _mirrored(starts[cross] + share * (ends[cross] - starts[cross]))
+        lines.append(_on_line(at, np.concatenate([met, points[on_line]])))
+        points = points[~on_line]
+    points = points[(points[:, 0] > low) & (points[:, 0] < high)]
+    return np.concatenate([points, *lines])
+
+
+def _common_price(x: Floats, cost: Floats, own: Floats, roof: Floats) -> NDArray[np.bool_]:
+    """Pairs (battery vertex, roof vertex) that are both best for some price, shape (n, m).
+
+    At prices alpha of p and beta >= 0 of q, vertex i of the battery is best while alpha is
+    between the slopes of cost - beta*own beside it, vertex j of the roof while alpha is
+    between beta times the slopes of its limit. Both bounds are linear in beta.
+    """
+    step, along = np.diff(x), np.diff(roof[:, 0])
+    s = np.concatenate([[-np.inf], np.diff(cost) / step, [np.inf]])
+    m = np.concatenate([[0.0], np.diff(own) / step, [0.0]])
+    t = np.concatenate([[np.inf], np.diff(roof[:, 1]) / along, [-np.inf]])
+    low, high = np.zeros((len(x), len(roof))), np.full((len(x), len(roof)), np.inf)
+    possible = np.ones(low.shape, dtype=bool)
+    # beta*(t left + m left) >= s left, and the same on the right with signs turned.
+    for sign, slope, factor in (
+        (1.0, s[:-1], m[:-1, None] + t[:-1]),
+        (-1.0, s[1:], m[1:, None] + t[1:]),
+    ):
+        a, c = sign * factor, np.broadcast_to(sign * slope[:, None], factor.shape)
+        level = np.abs(a) < _SAME
+        possible &= ~level | (c <= _SAME)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # An infinite price difference binds nothing: it stands for an end.
+            bound = np.where(np.isinf(a) | np.isinf(c), np.where(a > 0, -np.inf, np.inf), c / a)
+        low = np.where(~level & (a > 0.0), np.maximum(low, bound), low)
+        high = np.where(~level & (a < 0.0), np.minimum(high, bound), high)
+    return possible & (low <= high * (1.0 + _SAME) + _SAME)
+
+
+def _mirrored(half: Floats) -> Floats:
+    """The points and their images at -q; those at q = 0 once."""
+    return np.concatenate([half, half[half[:, 1] > _TINY] * (1.0, -1.0, 1.0)])
+
+
+def _on_line(at: float, points: Floats) -> Floats:
+    """Vertices of the function on one line r = at."""
+    points = points[lower_chain(points[:, 1], points[:, 2])]
+    points[:, 0] = at
+    return points
 
 
 def _power_factor_points(
@@ -258,23 +311,39 @@ def _power_factor_points(
         x = _with_crossings(x, (np.full(len(x), pv_kw * tan_phi), tan_phi * (most - x),
                                 reactive_limit(limits.kva, x)))  # fmt: skip
     top = roof(x)
-    parts = [(x, top), (x, np.zeros(len(x))), (slanted, np.zeros(len(slanted)))]
-    # Slanted kinks q = tan_phi*(b - r) against the roof and against the upright cuts.
+
+    def on_function(r: Floats, q: Floats) -> Floats:
+        b = np.maximum(np.minimum(best, r + pv_kw), r + (q / tan_phi if tan_phi > 0.0 else 0.0))
+        return np.column_stack([r, q, np.interp(b, battery.x, battery.y)])
+
+    # The end of the region, and slanted kinks q = tan_phi*(b - r) that meet it.
     gap = tan_phi * (slanted[:, None] - x) - top
     line, at = np.nonzero(gap[:, :-1] * gap[:, 1:] < 0.0)
     share = gap[line, at] / (gap[line, at] - gap[line, at + 1])
-    r = x[at] + share * (x[at + 1] - x[at])
-    parts.append((r, tan_phi * (slanted[line] - r)))
-    fixed = np.array([at for at in (low, high, *cuts) if low <= at <= high])
-    r, b = (a.ravel() for a in np.meshgrid(fixed, slanted))
-    parts.append((r, tan_phi * (b - r)))
-    r, q = (np.concatenate(column) for column in zip(*parts, strict=True))
-    there = (r >= low) & (r <= high) & (q >= 0.0) & (q <= roof(r) + _TINY)
-    r, q = r[there], q[there]
-    b = np.maximum(np.minimum(best, r + pv_kw), r + (q / tan_phi if tan_phi > 0.0 else 0.0))
-    cost = np.interp(b, battery.x, battery.y)
-    half = np.column_stack([r, q, cost])
-    return np.concatenate([half, half * (1.0, -1.0, 1.0)])
+    met = np.sort(np.concatenate([x, x[at] + share * (x[at + 1] - x[at])]))
+    met = np.append(met[:-1][np.diff(met) > _TINY], met[-1])
+    end = _without_straight(on_function(met, roof(met)))
+    inner = slanted[(slanted > low) & (slanted < high)]
+    inner = inner[roof(inner) > _TINY]
+    points = np.concatenate([end, on_function(inner, np.zeros(len(inner)))])
+    lines = []
+    for at in {low, high, *(at for at in cuts if low < at < high)}:
+        points = points[np.abs(points[:, 0] - at) > _TINY]
+        limit = float(roof(np.array(at)))
+        q = tan_phi * (slanted - at)
+        q = np.concatenate([[0.0, limit], q[(q > 0.0) & (q < limit)]])
+        lines.append(_on_line(at, _mirrored(on_function(np.full(len(q), at), q))))
+    return np.concatenate([_mirrored(points), *lines])
+
+
+def _without_straight(points: Floats) -> Floats:
+    """A chain of points without those on the line between their neighbours."""
+    if len(points) < 3:
+        return points
+    step = np.diff(points, axis=0)
+    turn = np.abs(np.cross(step[:-1], step[1:])).max(axis=1)
+    size = np.abs(step).max(axis=1)
+    return points[np.concatenate([[True], turn > _SAME + 1e-9 * size[:-1] * size[1:], [True]])]
 
 
 def _with_crossings(x: Floats, lines: tuple[Floats, ...]) -> Floats:

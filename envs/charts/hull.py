@@ -99,16 +99,6 @@ class LowerHull:
         return planes
 
     @cached_property
-    def edges(self) -> NDArray[np.intp]:
-        """Pairs of rows of `points` joined by an edge of a piece, shape (n, 2)."""
-        if self.rank == 0:
-            return np.empty((0, 2), dtype=np.intp)
-        pairs = self.pieces
-        if self.rank == 2:
-            pairs = np.concatenate([pairs[:, [0, 1]], pairs[:, [1, 2]], pairs[:, [0, 2]]])
-        return np.unique(np.sort(pairs, axis=1), axis=0)
-
-    @cached_property
     def _inverse(self) -> Floats:
         """From a place to its weights on the first two corners of each triangle."""
         corner = self._at[self.pieces]
@@ -206,17 +196,3 @@ def lower_chain(x: Floats, y: Floats) -> NDArray[np.intp]:
             chain.pop()
         chain.append(k)
     return np.array(chain)
-
-
-def cut(hull: LowerHull, at_kw: float) -> Floats:
-    """Corners of the function on the line of one active power, shape (k, 3)."""
-    points = hull.points
-    a, b = points[hull.edges[:, 0]], points[hull.edges[:, 1]]
-    crossing = (a[:, 0] - at_kw) * (b[:, 0] - at_kw) < 0.0
-    a, b = a[crossing], b[crossing]
-    share = ((at_kw - a[:, 0]) / (b[:, 0] - a[:, 0]))[:, None]
-    found = np.concatenate([a + share * (b - a), points[points[:, 0] == at_kw]])
-    if len(found) == 0:
-        return found
-    found[:, 0] = at_kw
-    return found[lower_chain(found[:, 1], found[:, 2])]
