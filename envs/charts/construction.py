@@ -199,14 +199,12 @@ def _stack(
     x[-1] = high
     y = np.interp(x, function.x, function.y)
     reactive = reactive_limit(limits.kva, x - load_kw)
-    middle = limits.load_tan_phi * load_kw
-    wide = reactive > _TINY
-    points = np.empty((len(x), 2, 3))
-    points[:, :, 0], points[:, :, 2] = x[:, None], y[:, None]
-    points[:, 0, 1] = middle - np.where(wide, reactive, 0.0)
-    points[:, 1, 1] = middle + reactive
-    used = np.ones((len(x), 2), dtype=bool)
-    used[:, 1] = wide
+    chain = _without_straight(np.column_stack([x, np.where(reactive > _TINY, reactive, 0.0), y]))
+    points = np.repeat(chain, 2, axis=0)
+    points[::2, 1] *= -1.0
+    points[:, 1] += limits.load_tan_phi * load_kw
+    used = np.ones(len(points), dtype=bool)
+    used[1::2] = chain[:, 1] > 0.0
     return points[used]
 
 
@@ -305,7 +303,8 @@ def _power_factor_points(
 
     upright = battery.x[battery.x <= best + _TINY] - pv_kw
     slanted = battery.x[battery.x >= best - _TINY]
-    x = np.concatenate([corners_kw(limits.kva), upright, cuts, [low, high, most - pv_kw]])
+    ends = (low, high, most - pv_kw)
+    x = np.concatenate([corners_kw(limits.kva), upright, slanted, cuts, ends])
     x = np.unique(x[(x >= low) & (x <= high)])
     if len(x) > 1:
         x = _with_crossings(x, (np.full(len(x), pv_kw * tan_phi), tan_phi * (most - x),
@@ -340,10 +339,12 @@ def _without_straight(points: Floats) -> Floats:
     """A chain of points without those on the line between their neighbours."""
     if len(points) < 3:
         return points
-    step = np.diff(points, axis=0)
-    turn = np.abs(np.cross(step[:-1], step[1:])).max(axis=1)
-    size = np.abs(step).max(axis=1)
-    return points[np.concatenate([[True], turn > _SAME + 1e-9 * size[:-1] * size[1:], [True]])]
+    before, span = points[1:-1] - points[:-2], points[2:] - points[:-2]
+    # Distance from the line between the neighbours, from the cross product.
+    left, right = [1, 2, 0], [2, 0, 1]
+    turn = before[:, left] * span[:, right] - before[:, right] * span[:, left]
+    off = np.sqrt((turn**2).sum(axis=1) / (span**2).sum(axis=1))
+    return points[np.concatenate([[True], off > _SAME, [True]])]
 
 
 def _with_crossings(x: Floats, lines: tuple[Floats, ...]) -> Floats:

@@ -251,7 +251,9 @@ def test_a_power_factor_needs_sun():
     house = House(Battery(5.0, 2.0), 6.0, 6.0, 30.0, 30.0, min_power_factor=0.9)
     solved = cost_to_go(house, Series([1.0] * 2, [4.0, 0.0], [0.3] * 2, [0.1] * 2))
     assert solved.chart(0, 2.0).vertices[:, 1].max() == pytest.approx(4 * math.tan(math.acos(0.9)))
-    assert np.ptp(solved.chart(1, 2.0).vertices[:, 1]) == 0.0
+    night = solved.chart(1, 2.0)
+    assert np.ptp(night.vertices[:, 1]) == 0.0
+    np.testing.assert_allclose(night.cost(night.power_kw, 0.0), night.cost_eur, atol=1e-12)
 
 
 @pytest.mark.parametrize(
