@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from flexgym.baselines.household import cost_to_go
+from flexgym.baselines.household import cost_to_go, perfect_foresight
 from flexgym.envs import Battery, House, Load, Series
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.charts.capability import SIDES, capability, corners_kw, in_circle, reactive_limit
@@ -167,6 +167,15 @@ def test_every_pair_costs_what_an_optimiser_needs_for_it(charts):
             here = chart.facets[chart.facets @ (p, q, 1.0) >= cost - 1e-5]
             allowed = 1e-7 + 2e-9 * max(0.0, np.hypot(*here[:, :2].T).max() - 10.0)
             assert abs(oracle.at(p, q) - cost) <= allowed
+
+
+def test_values_of_houses_with_separate_inverters(random_house_day):
+    rng = np.random.default_rng(15)
+    for _ in range(30):
+        house, series, soc, terminal = draw(rng, "separate", random_house_day)
+        value = cost_to_go(house, series, terminal_eur_per_kwh=terminal).value(0, soc)
+        plan = perfect_foresight(house, series, soc_kwh=soc, terminal_eur_per_kwh=terminal)
+        assert value == pytest.approx(plan.cost_eur, abs=1e-7)
 
 
 def test_support_in_64_directions(charts):
