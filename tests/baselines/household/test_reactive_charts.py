@@ -18,7 +18,7 @@ KINDS = ("hybrid", "hybrid, power factor", "separate", "separate, power factor")
 
 
 class Oracle:
-    """The rest of the day as a mixed-integer program, inverters with q in the first period.
+    """The rest of the day as two linear programs, inverters with q in the first period.
 
     Columns a period: import, export, charge, discharge, PV, unserved, state of charge after;
     then whether the battery charges now, q of the first inverter, q of the battery's own.
@@ -104,17 +104,20 @@ class Oracle:
     def solve(self, objective, *fixed):
         rows = [*self.rows, *(row for row, _ in fixed)]
         ends = [value for _, value in fixed]
-        integrality = np.zeros(len(self.cost))
-        integrality[self.z] = 1
-        answer = milp(
-            objective,
-            integrality=integrality,
-            bounds=Bounds(self.lower, self.upper),
-            constraints=LinearConstraint(np.array(rows), [*self.low_, *ends], [*self.high, *ends]),
-            options={"mip_rel_gap": 0.0},
-        )
-        assert answer.status in (0, 2), answer.message
-        return answer.fun if answer.status == 0 else math.inf
+        best = math.inf
+        # The binary by hand: a solver's integrality tolerance lets the battery burn energy.
+        for charging in (0.0, 1.0):
+            self.lower[self.z] = self.upper[self.z] = charging
+            answer = milp(
+                objective,
+                bounds=Bounds(self.lower, self.upper),
+                constraints=LinearConstraint(
+                    np.array(rows), [*self.low_, *ends], [*self.high, *ends]
+                ),
+            )
+            assert answer.status in (0, 2), answer.message
+            best = min(best, answer.fun if answer.status == 0 else math.inf)
+        return best
 
     def at(self, p, q):
         return self.solve(self.cost, (self.p_row, p), (self.q_row, q - self.q_load))
@@ -142,7 +145,7 @@ def draw(rng, kind, random_house_day):
 def charts(request, random_house_day):
     rng = np.random.default_rng(11)
     found = []
-    for _ in range(40):
+    for _ in range(75):
         house, series, soc, terminal = draw(rng, request.param, random_house_day)
         chart = cost_to_go(house, series, terminal_eur_per_kwh=terminal).chart(0, soc)
         found.append((Oracle(house, series, soc, terminal), chart))
@@ -150,23 +153,24 @@ def charts(request, random_house_day):
 
 
 def inside(rng, chart, n):
-    """Points of the chart: mixtures of two vertices, drawn a little to the best point."""
+    """Points of the chart: mixtures of two vertices, drawn a little to the best point.
+
+    At the very end rounding decides what the solver calls feasible; the support tests go there.
+    """
     v = chart.vertices[:, :2]
     a, b, share = v[rng.integers(len(v), size=n)], v[rng.integers(len(v), size=n)], rng.random(n)
     mixed = share[:, None] * a + (1 - share[:, None]) * b
-    return mixed + 1e-9 * (np.array(chart.best) - mixed)
+    return mixed + 1e-6 * (np.array(chart.best) - mixed)
 
 
 def test_every_pair_costs_what_an_optimiser_needs_for_it(charts):
     rng = np.random.default_rng(12)
+    worst = 0.0
     for oracle, chart in charts:
-        points = np.concatenate([inside(rng, chart, 8), [chart.best]])
+        points = np.concatenate([inside(rng, chart, 15), [chart.best]])
         for (p, q), cost in zip(points, chart.cost(*points.T), strict=True):
-            # Powers are exact to 1e-9. That matters where shedding load buys reactive power:
-            # there a kvar may cost hundreds of EUR.
-            here = chart.facets[chart.facets @ (p, q, 1.0) >= cost - 1e-5]
-            allowed = 1e-7 + 2e-9 * max(0.0, np.hypot(*here[:, :2].T).max() - 10.0)
-            assert abs(oracle.at(p, q) - cost) <= allowed
+            worst = max(worst, abs(oracle.at(p, q) - cost))
+    assert worst <= 1e-7
 
 
 def test_values_of_houses_with_separate_inverters(random_house_day):
