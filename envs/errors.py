@@ -38,7 +38,7 @@ class StateError(FlexgymError, ValueError):
 
 
 class ChartError(FlexgymError, ValueError):
-    """Breakpoints do not describe a convex function."""
+    """Points or a message do not describe a convex function."""
 
 
 class ConvexityError(FlexgymError, ValueError):

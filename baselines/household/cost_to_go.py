@@ -10,6 +10,7 @@ import numpy as np
 from flexgym.baselines.household.bounds import Bounds
 from flexgym.baselines.household.tables import ExactTree, Functions, KnownDay, Tables
 from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
+from flexgym.envs.charts.capability import capability
 from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
 from flexgym.envs.household.dynamics import (
@@ -108,7 +109,7 @@ class CostToGo:
         load_kw: float | None = None,
         pv_kw: float | None = None,
     ) -> FlexibilityChart:
-        """Cost of every feasible power at the meter in period t, future included.
+        """Cost of every feasible active and reactive power in period t, future included.
 
         Args:
             t: Period, 0 to T - 1.
@@ -136,7 +137,8 @@ class CostToGo:
                 raise ScenarioError(f"{name} is {measured}; expected a measurement >= 0 kW.")
         buy = self.series.import_eur_per_kwh[t] * self._model.price_factor[s]
         sell = self.series.export_eur_per_kwh[t]
-        return house_chart(row, float(soc_kwh), load, pv, buy, sell, later)
+        limits = capability(self.house)
+        return house_chart(row, float(soc_kwh), load, pv, buy, sell, later, limits)
 
 
 def cost_to_go(

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.envs.errors import ConvexityError, HouseError, SolverError
-from flexgym.envs.household.dynamics import check_soc, house_row, is_convex, next_soc
+from flexgym.envs.household.dynamics import (
+    INVERTER,
+    POWER,
+    check_soc,
+    house_row,
+    is_convex,
+    next_soc,
+)
 from flexgym.envs.household.params import DT_H, Battery, Floats, House, Series
 
 Ints = NDArray[np.int64]
@@ -59,12 +66,14 @@ class HouseDayProgram:
         self.exclusive = exclusive
         battery = house.battery or _NO_BATTERY
         self._battery = battery
+        limits = house_row(house)
+        power, shared = limits[POWER], limits[INVERTER]
         block = np.arange(T)
         columns = 7 * T + 1 + (T if exclusive else 0)
         upper = np.zeros(columns)
         upper[0:T] = house.import_limit_kw
         upper[T : 2 * T] = house.export_limit_kw
-        upper[2 * T : 4 * T] = battery.power_kw
+        upper[2 * T : 4 * T] = power
         upper[6 * T : 7 * T + 1] = battery.capacity_kwh
         upper[7 * T + 1 :] = 1.0
 
@@ -92,19 +101,19 @@ class HouseDayProgram:
         ]
         n_rows = 3 * T
         row_low, row_high = np.zeros(3 * T), np.zeros(3 * T)
-        row_low[T : 2 * T], row_high[T : 2 * T] = -house.inverter_kva, house.inverter_kva
+        row_low[T : 2 * T], row_high[T : 2 * T] = -shared, shared
         if exclusive:
             # charge <= power * z, discharge <= power * (1 - z)
             charging = 7 * T + 1 + block
             entries += [
                 (3 * T + block, at(_CHARGE), one),
-                (3 * T + block, charging, -battery.power_kw * one),
+                (3 * T + block, charging, -power * one),
                 (4 * T + block, at(_DISCHARGE), one),
-                (4 * T + block, charging, battery.power_kw * one),
+                (4 * T + block, charging, power * one),
             ]
             n_rows = 5 * T
             row_low = np.concatenate([row_low, np.full(2 * T, -np.inf)])
-            row_high = np.concatenate([row_high, np.zeros(T), np.full(T, battery.power_kw)])
+            row_high = np.concatenate([row_high, np.zeros(T), np.full(T, power)])
         row = np.concatenate([e[0] for e in entries]).astype(np.int32)
         column = np.concatenate([e[1] for e in entries]).astype(np.int32)
         value = np.concatenate([e[2] for e in entries])

@@ -7,6 +7,8 @@ in the order of `house_row`. Power is in kW, import and charging positive.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from flexgym.envs.compiled import compiled
@@ -61,22 +63,27 @@ _PLATEAU, _KNOTS, _RANGE, _RATING = 0, 1, 2, 3
 def house_row(house: House) -> Floats:
     """Numbers of one house in the order the compiled functions expect, shape (11,).
 
-    A house without battery is one whose battery has no capacity and no power.
+    A house without battery is one whose battery has no capacity and no power. Separate
+    inverters have no limit in common: the battery's enters its power, the roof's is large
+    enough for the roof.
     """
     b = house.battery
+    separate = house.inverter == "separate"
+    rating = math.inf if house.battery_inverter_kva is None else house.battery_inverter_kva
     store = (
         (0.0, 0.0, 1.0, 1.0, 0.0, 1.0)
         if b is None
         else (
             b.capacity_kwh,
-            b.power_kw,
+            min(b.power_kw, rating),
             b.efficiency_charge,
             b.efficiency_discharge,
             b.wear_eur_per_kwh,
             b.retention,
         )
     )
-    connection = (house.inverter_kva, house.import_limit_kw, house.export_limit_kw)
+    shared = math.inf if separate else house.inverter_kva
+    connection = (shared, house.import_limit_kw, house.export_limit_kw)
     return np.array([*store, house.pv_kwp, *connection, house.unserved_eur_per_kwh])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ STEPS_PER_DAY = 96
 """Periods of an episode: 06:00 to 06:00 in quarter-hours."""
 UNSERVED_EUR_PER_KWH = 3.0
 """Default price of load beyond the import limit, EUR/kWh (about ten times the retail price)."""
+InverterKind = Literal["hybrid", "separate"]
+"""Whether PV and battery share one inverter or have one each."""
 
 
 def _require(value: float, name: str, low: float, high: float, *, open_low: bool = False) -> None:
@@ -95,33 +97,45 @@ class Load:
         energy_kwh: Consumption of the year, kWh.
         shift_quarters: The household lives this many quarter-hours later than the profile.
         shift_weeks: Whole weeks by which the profile is moved, so that weekdays stay weekdays.
+        tan_phi: Reactive per active power of the consumption, kvar/kW, positive inductive.
     """
 
     profile: str = "H0-A"
     energy_kwh: float = 4000.0
     shift_quarters: int = 0
     shift_weeks: int = 0
+    tan_phi: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.energy_kwh, "energy_kwh", 0.0, 1e6)
+        _require(self.tan_phi, "tan_phi", -10.0, 10.0)
 
 
 @dataclass(frozen=True)
 class House:
-    """One house: roof, battery, car, one hybrid inverter, one connection.
+    """One house: roof, battery, car, its inverters, one connection.
 
-    PV and battery share the inverter: ``|battery_kw - pv_used_kw| <= inverter_kva``.
+    A hybrid inverter is shared: ``|battery_kw - pv_used_kw| <= inverter_kva``. With separate
+    ones the roof's is rated ``inverter_kva`` and carries all of the PV, the battery's is
+    ``battery_inverter_kva``. What is left of a rating is reactive power; one that is not
+    finite is not known, and gives none.
 
     Attributes:
         battery: The battery, or None.
         pv_kwp: Rated power of the roof, kW; PV never exceeds it.
-        inverter_kva: Rating of the hybrid inverter, kVA.
+        inverter_kva: Rating of the hybrid inverter, or of the roof's own, kVA.
         import_limit_kw: Largest power from the grid, kW; load beyond it stays unserved.
         export_limit_kw: Largest power into the grid, kW; PV beyond it is curtailed.
         car: The electric car, or None.
         load: Where the household's consumption comes from.
         bus: Name of the low-voltage bus the house hangs on, or "".
         unserved_eur_per_kwh: Price of unserved load, EUR/kWh.
+        inverter: ``"hybrid"`` or ``"separate"``.
+        battery_inverter_kva: Rating of a separate battery inverter, kVA; None is the
+            battery's power.
+        min_power_factor: Grid code, in (0, 1]: the roof's or hybrid inverter gives at most
+            ``tan(arccos(min_power_factor)) * pv_used_kw`` of reactive power, so none at
+            night. None is no such rule. A separate battery inverter is not bound by it.
     """
 
     battery: Battery | None
@@ -133,12 +147,33 @@ class House:
     load: Load = field(default_factory=Load)
     bus: str = ""
     unserved_eur_per_kwh: float = UNSERVED_EUR_PER_KWH
+    inverter: InverterKind = "hybrid"
+    battery_inverter_kva: float | None = None
+    min_power_factor: float | None = None
 
     def __post_init__(self) -> None:
         _require(self.pv_kwp, "pv_kwp", 0.0, 1e4)
         for name in ("inverter_kva", "import_limit_kw", "export_limit_kw"):
             _require(getattr(self, name), name, 0.0, math.inf)
         _require(self.unserved_eur_per_kwh, "unserved_eur_per_kwh", 0.0, 1e6)
+        if self.min_power_factor is not None:
+            _require(self.min_power_factor, "min_power_factor", 0.0, 1.0, open_low=True)
+        if self.inverter not in get_args(InverterKind):
+            raise HouseError(
+                f"inverter is {self.inverter!r}; expected one of 'hybrid', 'separate'."
+            )
+        if self.battery_inverter_kva is not None:
+            _require(self.battery_inverter_kva, "battery_inverter_kva", 0.0, math.inf)
+            if self.inverter == "hybrid" or self.battery is None:
+                raise HouseError(
+                    f"battery_inverter_kva is {self.battery_inverter_kva:g}; expected None without "
+                    "a separate battery inverter. Pass inverter='separate' and a battery."
+                )
+        if self.inverter == "separate" and self.pv_kwp > self.inverter_kva:
+            raise HouseError(
+                f"pv_kwp is {self.pv_kwp:g} and inverter_kva {self.inverter_kva:g}; expected a "
+                "separate PV inverter that carries the roof. Count the roof behind its inverter."
+            )
 
 
 @dataclass(frozen=True)

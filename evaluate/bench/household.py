@@ -1,4 +1,4 @@
-"""``flexgym bench household``: speed of the exact solver and of the environment."""
+"""``flexgym bench household``: speed of the exact solver, the charts and the environment."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ FLOORS = {
     "exact house-day, times faster than a persistent HiGHS model": 35.0,
     "batched environment, compact observation, house-steps/s": 5e6,
     "single environment, steps/s": 5e4,
+    "real-time charts in P and Q, hybrid inverter, charts/s": 1e3,
+    "real-time charts in P and Q, separate inverters, charts/s": 1e3,
 }
 
 
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     with one_core() as core:
         rows = [
             *solver_rows(arguments.repeats, arguments.seed),
+            *chart_rows(arguments.repeats, arguments.seed),
             *environment_rows(arguments.repeats, arguments.num_envs, arguments.seed),
         ]
     results = write_results(
@@ -158,6 +161,45 @@ def solver_rows(repeats: int, seed: int, days: int = 40) -> list[dict[str, Any]]
         _row("exact house-day, us", 1e6 * median(a for a, _, _ in times) / days),
         _row("house-day by persistent HiGHS, us", 1e6 * median(c for _, _, c in times) / days),
     ]
+
+
+def chart_rows(repeats: int, seed: int, houses: int = 43) -> list[dict[str, Any]]:
+    """Charts with all their vertices, the cost-to-go of each house's uncertain day given."""
+    from dataclasses import replace
+
+    from flexgym.baselines.household import cost_to_go
+    from flexgym.envs.household.params import STEPS_PER_DAY
+    from flexgym.envs.household.scenario import HouseholdScenario
+
+    scenario = HouseholdScenario.create(split="test")
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(scenario.houses), size=min(houses, len(scenario.houses)), replace=False)
+    rows = []
+    for inverter, label in (("hybrid", "hybrid inverter"), ("separate", "separate inverters")):
+        solved = []
+        for k in chosen:
+            series, terminal = scenario.forecast_series(int(k), int(rng.choice(scenario.days)))
+            house = scenario.houses[int(k)]
+            if inverter == "separate":
+                house = replace(house, inverter="separate", inverter_kva=house.pv_kwp)
+            solved.append(
+                cost_to_go(
+                    house, series, uncertainty=scenario.uncertainty, terminal_eur_per_kwh=terminal
+                )
+            )
+        stored = [0.5 * s.house.battery.capacity_kwh if s.house.battery else 0.0 for s in solved]
+        periods = range(0, STEPS_PER_DAY, 8)
+
+        def charts(solved: Any = solved, stored: Any = stored, periods: Any = periods) -> None:
+            for t in periods:
+                for function, soc in zip(solved, stored, strict=True):
+                    _ = function.chart(t, soc, state=4).vertices
+
+        charts()
+        each = median(seconds(charts) for _ in range(repeats)) / (len(solved) * len(periods))
+        rows.append(_row(f"real-time charts in P and Q, {label}, charts/s", 1.0 / each))
+        rows.append(_row(f"charts of 43 houses, {label}, ms", 43e3 * each))
+    return rows
 
 
 def environment_rows(repeats: int, num_envs: int, seed: int) -> list[dict[str, Any]]:

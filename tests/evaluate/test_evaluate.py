@@ -219,5 +219,5 @@ def test_bench_prints_its_floors(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "persistent" in printed
     rows = {row["what"]: row for row in json.loads((tmp_path / "results.json").read_text())["rows"]}
-    assert sum(row["floor"] is not None for row in rows.values()) == 3
+    assert sum(row["floor"] is not None for row in rows.values()) == 5
     assert all(row["value"] > 0 for row in rows.values())

@@ -8,9 +8,11 @@ import pytest
 
 from flexgym.baselines.household import cost_to_go
 from flexgym.envs import Battery, House
+from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
 from flexgym.envs.household.scenario import HouseholdScenario
+from flexgym.evaluate.chart_picture import chart_picture
 from flexgym.evaluate.day_picture import day_charts, dispatch_picture, extra_cost_ct
 from flexgym.evaluate.pictures import score_picture, training_picture
 from flexgym.evaluate.rollout import HouseDays, trace
@@ -91,6 +93,24 @@ def test_dispatch_picture_refuses_half_a_day(tmp_path):
     simulation, outcomes, solved = played(HOUSE, Idle())
     with pytest.raises(ScenarioError, match="shape"):
         dispatch_picture(tmp_path / "day.png", simulation, outcomes[:40], solved, "A day")
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "separate", "coarse", "segment", "point"])
+def test_chart_picture_of_any_chart(tmp_path, kind):
+    inverters = {"inverter": "separate", "inverter_kva": 6.0} if kind == "separate" else {}
+    scenario = HouseholdScenario.create(houses=replace(HOUSE, **inverters), days=170)
+    series, terminal = scenario.forecast_series(0, 170)
+    chart = cost_to_go(scenario.houses[0], series, terminal_eur_per_kwh=terminal).chart(24, 3.0)
+    if kind == "coarse":
+        chart = chart.coarsen(6)
+    elif kind == "segment":
+        chart = FlexibilityChart(chart.power_kw, chart.cost_eur)
+    elif kind == "point":
+        chart = chart.coarsen(1)
+    chart_picture(tmp_path / "new folder" / "chart.png", chart, "A chart")
+    width, height = png_size(tmp_path / "new folder" / "chart.png")
+    assert width == 1275
+    assert 750 < height < 1450
 
 
 def test_score_picture(tmp_path):

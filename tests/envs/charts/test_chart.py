@@ -27,9 +27,12 @@ def test_a_house_that_offers_one_power():
     assert np.isinf(chart.cost(3.9))
 
 
-def test_no_reactive_power_yet(chart):
-    with pytest.raises(ChartError, match="active power only"):
-        chart.cost(1.0, reactive_kvar=0.5)
+def test_active_power_alone_is_a_chart_without_reactive_power(chart):
+    assert chart.vertices.tolist() == [[-2, 0, 1], [0, 0, -1], [3, 0, 2]]
+    np.testing.assert_allclose(chart.cost([-1.0, 1.5], 0.0), [0.0, 0.5], atol=1e-12)
+    assert np.isinf(chart.cost(1.0, reactive_kvar=0.5))
+    assert chart.best == (0.0, 0.0)
+    assert chart.contains([-2.0, 3.0, 3.1], 0.0).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,7 @@ def test_refuses_points_that_are_no_chart(power, cost):
 def test_cannot_be_written(chart):
     with pytest.raises(ValueError, match="read-only"):
         chart.cost_eur[0] = 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        chart.vertices[0, 0] = 0.0
+    with pytest.raises(AttributeError):
+        chart.vertices = np.zeros((1, 3))
