@@ -10,8 +10,7 @@ import numpy as np
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.render import COLOURS, key
-from flexgym.evaluate.day_picture import LEVELS_CT
-from flexgym.evaluate.pictures import picture
+from flexgym.evaluate.pictures import LEVELS_CT, cost_bar, cost_colours, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +35,7 @@ def chart_picture(path: Path | str, chart: FlexibilityChart, title: str) -> None
         chart: The chart; a segment or a single point is drawn as such.
         title: Heading.
     """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-
-    shades = ListedColormap(colormaps["YlGnBu"](np.linspace(0.06, 0.95, len(LEVELS_CT))))
-    norm = BoundaryNorm(LEVELS_CT, shades.N, extend="max")
+    shades, norm = cost_colours()
     best = chart.best
     low, high, tall = _limits(chart.vertices)
     width, height = _LEFT + _PANEL + _RIGHT, _BOTTOM + tall + _TOP
@@ -62,22 +56,8 @@ def chart_picture(path: Path | str, chart: FlexibilityChart, title: str) -> None
         axes.set_xlabel("active power at the meter, kW (import > 0)")
         axes.set_ylabel(("reactive power, " if tall > 3.5 else "") + "kvar (inductive > 0)")
         key(axes)
-        bar = figure.colorbar(
-            ScalarMappable(norm, shades),
-            cax=figure.add_axes(
-                (left + 0.42 * _PANEL / width, 0.5 / height, 0.58 * _PANEL / width, 0.14 / height)
-            ),
-            orientation="horizontal",
-            extend="max",
-            ticks=LEVELS_CT,
-            spacing="uniform",
-        )
-        bar.ax.set_xticklabels([f"{level:g}" for level in LEVELS_CT])
-        bar.outline.set_linewidth(0.6)  # type: ignore[operator]
-        figure.text(
-            left, 0.57 / height, "extra cost over the cheapest pair, ct", fontsize=11,
-            va="center", color="#333333",
-        )  # fmt: skip
+        text = "extra cost over the cheapest pair, ct"
+        cost_bar(figure, (left, _PANEL / width), 0.5 / height, 0.14 / height, text)
 
 
 def _number(value: float) -> str:

@@ -34,7 +34,7 @@ from flexgym.envs.household.render import (
     sunny,
 )
 from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.evaluate.pictures import picture
+from flexgym.evaluate.pictures import cost_bar, cost_colours, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from flexgym.baselines.household import CostToGo
 
-LEVELS_CT = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Edges of the colours for extra cost, ct; the last colour holds everything above."""
 _ROWS = 400
 _TERMS = {
     "import_eur": "import",
@@ -216,8 +214,6 @@ def _charts(
     charts: Sequence[FlexibilityChart],
     outcomes: Floats,
 ) -> None:
-    from matplotlib import colormaps
-    from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patheffects import Normal, Stroke
 
     low = np.array([chart.power_kw[0] for chart in charts])
@@ -226,9 +222,8 @@ def _charts(
     bottom, top = low.min() - margin, high.max() + margin
     levels = np.linspace(bottom, top, _ROWS + 1)
     extra = extra_cost_ct(charts, 0.5 * (levels[1:] + levels[:-1]))
-    shades = ListedColormap(colormaps["YlGnBu"](np.linspace(0.06, 0.95, len(LEVELS_CT))))
-    norm = BoundaryNorm(LEVELS_CT, shades.N, extend="max")
-    image = axes.pcolormesh(
+    shades, norm = cost_colours()
+    axes.pcolormesh(
         edges, levels, np.ma.masked_invalid(extra), cmap=shades, norm=norm, rasterized=True
     )
     for values in (low, high):
@@ -246,17 +241,5 @@ def _charts(
     axes.set_title("Flexibility charts: power at the meter, kW")
     key(axes)
     box = axes.get_position()
-    bar = figure.colorbar(
-        image,
-        cax=figure.add_axes((box.x0 + 0.42 * box.width, 0.045, 0.58 * box.width, 0.012)),
-        orientation="horizontal",
-        extend="max",
-        ticks=LEVELS_CT,
-        spacing="uniform",
-    )
-    bar.ax.set_xticklabels([f"{level:g}" for level in LEVELS_CT])
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
-    figure.text(
-        box.x0, 0.051, "extra cost over the cheapest power, ct",
-        fontsize=10.5, va="center", color="#333333",
-    )  # fmt: skip
+    text = "extra cost over the cheapest power, ct"
+    cost_bar(figure, (box.x0, box.width), 0.045, 0.012, text)

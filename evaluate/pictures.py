@@ -15,16 +15,16 @@ import numpy as np
 
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
-from flexgym.envs.household.render import (
-    COLOURS,
-    STYLE,
-)
+from flexgym.envs.household.render import COLOURS, STYLE
 
 if TYPE_CHECKING:
+    from matplotlib.colors import BoundaryNorm, Colormap
     from matplotlib.figure import Figure
 
 
 DPI = 150
+LEVELS_CT = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Edges of the colours for extra cost, ct; the last colour holds everything above."""
 
 
 @contextmanager
@@ -40,6 +40,44 @@ def picture(path: Path | str, width: float, height: float) -> Iterator[Figure]:
         yield figure
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=DPI, format="png")
+
+
+def cost_colours() -> tuple[Colormap, BoundaryNorm]:
+    """Colours of extra cost, one between two levels and one above the last."""
+    from matplotlib import colormaps
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    shades = ListedColormap(colormaps["YlGnBu"](np.linspace(0.06, 0.95, len(LEVELS_CT))))
+    return shades, BoundaryNorm(LEVELS_CT, shades.N, extend="max")
+
+
+def cost_bar(
+    figure: Figure, panel: tuple[float, float], bottom: float, height: float, text: str
+) -> None:
+    """Colour bar of extra cost below a panel, and beside it what it means.
+
+    Args:
+        figure: The figure.
+        panel: Left edge and width of the panel, as shares of the figure.
+        bottom: Lower edge of the bar, likewise.
+        height: Its height, likewise.
+        text: What the colours mean.
+    """
+    from matplotlib.cm import ScalarMappable
+
+    shades, norm = cost_colours()
+    left, width = panel
+    bar = figure.colorbar(
+        ScalarMappable(norm, shades),
+        cax=figure.add_axes((left + 0.42 * width, bottom, 0.58 * width, height)),
+        orientation="horizontal",
+        extend="max",
+        ticks=LEVELS_CT,
+        spacing="uniform",
+    )
+    bar.ax.set_xticklabels([f"{level:g}" for level in LEVELS_CT])
+    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    figure.text(left, bottom + 0.5 * height, text, fontsize=10.5, va="center", color="#333333")
 
 
 def score_picture(path: Path | str, results: Mapping[str, Any]) -> None:
