@@ -260,12 +260,10 @@ def _pictures(
     # A sunny day shows what a battery is for.
     index = int(np.argsort(_sunshine(played))[int(0.8 * (len(played) - 1))])
     simulation, outcomes = trace(policy, played, index)
-    uncertainty = simulation.scenario.uncertainty
-    certain = uncertainty.n_states == 1
     solved = cost_to_go(
         simulation.house(),
         simulation.forecast_series(),
-        uncertainty=None if certain else uncertainty,
+        uncertainty=simulation.scenario.uncertainty,
         terminal_eur_per_kwh=float(simulation.episodes.terminal_price[0]),
     )
     title = f"{policy.name}, house {played.house[index]}, {date(int(played.day[index])):%d %B}"

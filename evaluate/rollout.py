@@ -37,7 +37,7 @@ class HouseDays:
 
     @classmethod
     def sample(cls, scenario: HouseholdScenario, n: int, seed: int) -> HouseDays:
-        """N house-days that spread evenly over the pool's houses and days."""
+        """Sample n house-days that spread evenly over the pool's houses and days."""
         rng = np.random.default_rng([n, seed])
 
         def spread(values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -99,12 +99,20 @@ def train(
     if validation_house_days < 1:
         raise ScenarioError(f"validation is {validation_house_days}; expected at least 1.")
     torch.set_num_threads(threads)
+    asked: dict[str, Any] = {
+        "environment": ENV_ID,
+        "algorithm": algorithm,
+        "seed": seed,
+        "minutes": minutes,
+        "prices": str(Path(prices).resolve()) if prices else None,
+    }
+    wanted = _resumed(Path(folder), asked, config) if resume else _started(asked, config)
+    if timesteps is not None:
+        wanted["hyperparameters"]["n_timesteps"] = int(timesteps)
     if resume:
-        wanted = _resumed(Path(folder), algorithm, config, timesteps, minutes, prices, seed)
         run_folder = RunFolder.resume(folder)
         run_folder.configure(wanted)
     else:
-        wanted = _started(algorithm, config, timesteps, minutes, prices, seed)
         run_folder = RunFolder.create(folder, wanted)
     try:
         started = run_folder.last.exists()
@@ -122,42 +130,17 @@ def train(
         run_folder.release()
 
 
-def _started(
-    algorithm: str,
-    config: str | Path | None,
-    timesteps: float | None,
-    minutes: float | None,
-    prices: str | Path | None,
-    seed: int,
-) -> dict[str, Any]:
+def _started(asked: dict[str, Any], config: str | Path | None) -> dict[str, Any]:
     """Configuration of a new run."""
     from flexgym.evaluate.report import provenance
     from flexgym.train.settings import read_hyperparameters
 
-    parameters = read_hyperparameters(algorithm, ENV_ID, config)
-    if timesteps is not None:
-        parameters["n_timesteps"] = int(timesteps)
-    return {
-        "environment": ENV_ID,
-        "algorithm": algorithm,
-        "seed": seed,
-        "minutes": minutes,
-        "prices": str(Path(prices).resolve()) if prices else None,
-        "hyperparameters": parameters,
-        **provenance(),
-    }
+    parameters = read_hyperparameters(asked["algorithm"], ENV_ID, config)
+    return {**asked, "hyperparameters": parameters, **provenance()}
 
 
-def _resumed(
-    folder: Path,
-    algorithm: str,
-    config: str | Path | None,
-    timesteps: float | None,
-    minutes: float | None,
-    prices: str | Path | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Configuration of a run to continue: its own, with a new end where one is given.
+def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> dict[str, Any]:
+    """Configuration of a run to continue: its own, with a new time limit where one is given.
 
     Raises:
         RunError: The options contradict those the run was started with.
@@ -166,23 +149,22 @@ def _resumed(
     from flexgym.train.settings import read_hyperparameters
 
     saved = read_config(folder)
-    same = {"--algo": (saved["algorithm"], algorithm), "--seed": (saved["seed"], seed)}
-    if prices:
-        same["--prices"] = (saved["prices"], str(Path(prices).resolve()))
+    same = {"--algo": "algorithm", "--seed": "seed"}
+    if asked["prices"]:
+        same["--prices"] = "prices"
+    pairs = {option: (saved[key], asked[key]) for option, key in same.items()}
     if config:
-        given = read_hyperparameters(algorithm, ENV_ID, config)
+        given = read_hyperparameters(asked["algorithm"], ENV_ID, config)
         ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
-        same["--config"] = (saved["hyperparameters"], {**given, **ends})
-    for option, (started_with, got) in same.items():
+        pairs["--config"] = (saved["hyperparameters"], {**given, **ends})
+    for option, (started_with, got) in pairs.items():
         if started_with != got:
             raise RunError(
                 f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
                 "that started it."
             )
-    if timesteps is not None:
-        saved["hyperparameters"]["n_timesteps"] = int(timesteps)
-    if minutes is not None:
-        saved["minutes"] = minutes
+    if asked["minutes"] is not None:
+        saved["minutes"] = asked["minutes"]
     return saved
 
 

@@ -144,6 +144,11 @@ class HouseDayProgram:
             self._highs.setOptionValue(option, setting)
         self._highs.passModel(lp)
 
+    @property
+    def solver_s(self) -> float:
+        """Seconds spent inside HiGHS so far, by its own clock: without updating the model."""
+        return self._highs.getRunTime()
+
     def solve(
         self, series: Series, *, soc_kwh: float, terminal_eur_per_kwh: float = 0.0
     ) -> PerfectForesight:

@@ -17,7 +17,6 @@ from flexgym.envs.household.params import DT_H, Floats, House
 
 CAPACITY, POWER, ETA_C, ETA_D, WEAR, RETENTION = 0, 1, 2, 3, 4, 5
 PV_KWP, INVERTER, IMPORT, EXPORT, UNSERVED = 6, 7, 8, 9, 10
-HOUSE_COLUMNS = 11
 
 LOAD, PV, BUY, SELL = 0, 1, 2, 3
 """Rows of an array of exogenous values: load_kw, pv_kw, import and export price."""

@@ -88,9 +88,6 @@ def observation_names(kind: str) -> tuple[str, ...]:
     return (*_COMPACT, *_TOTALS, *bins)
 
 
-SIZE_COMPACT = len(_COMPACT)
-
-
 @compiled
 def summarise(forecast, totals):
     """Sums of the forecast that observations are read from.
