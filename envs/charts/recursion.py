@@ -179,14 +179,25 @@ def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
     """
     psi_slopes = np.empty(6)
     psi_lengths = np.empty(6)
+    return _best_battery(
+        house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths, 0, len(slopes), psi_slopes,
+        psi_lengths,
+    )  # fmt: skip
+
+
+@compiled
+def _best_battery(
+    house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths, first, last, psi_slopes,
+    psi_lengths,
+):  # fmt: skip
+    """`best_battery` on the segments ``first:last``, with room for the period's cost."""
     count, change, _ = stage_cost(house, load_kw, pv_kw, buy, sell, psi_slopes, psi_lengths)
     left = house[RETENTION] * soc_kwh
     # First segment of the cost-to-go that lies above the least reachable energy.
     e = left + change
-    j = 0
+    j = first
     reach = 0.0
-    n = len(slopes)
-    while j < n and reach + lengths[j] <= e:
+    while j < last and reach + lengths[j] <= e:
         reach += lengths[j]
         j += 1
     for k in range(count):
@@ -194,7 +205,7 @@ def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
         if left + end > 0.0:
             change = max(change, -left)
             while change < end:
-                if j >= n or psi_slopes[k] + slopes[j] >= _TIE:
+                if j >= last or psi_slopes[k] + slopes[j] >= _TIE:
                     return _to_power(house, soc_kwh, load_kw, pv_kw, change)
                 to = reach + lengths[j] - left
                 if to > end:
@@ -217,11 +228,12 @@ def _to_power(house, soc_kwh, load_kw, pv_kw, change):
 def dispatch(house, series, soc_kwh, offset, slopes, lengths, battery_kw):
     """Follow the recursion forward from ``soc_kwh``; writes battery_kw (T,) in kW."""
     T = series.shape[1]
+    psi_slopes = np.empty(6)
+    psi_lengths = np.empty(6)
     for t in range(T):
-        start, end = offset[T - 1 - t], offset[T - t]
-        power = best_battery(
-            house, soc_kwh, series[LOAD, t], series[PV, t], series[2, t], series[3, t],
-            slopes[start:end], lengths[start:end],
+        power = _best_battery(
+            house, soc_kwh, series[LOAD, t], series[PV, t], series[2, t], series[3, t], slopes,
+            lengths, offset[T - 1 - t], offset[T - t], psi_slopes, psi_lengths,
         )  # fmt: skip
         battery_kw[t] = power
         soc_kwh = next_soc(house, soc_kwh, power)
