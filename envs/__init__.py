@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flexgym.envs.household.params import Battery, Car, House, Load, Series
+    from flexgym.envs.household.params import Battery, Car, House, Load, Series, Session
     from flexgym.envs.uncertainty import Uncertainty
 
 from flexgym.envs.compiled import drop_stale
@@ -20,10 +20,11 @@ _HOME = {
     "House": "flexgym.envs.household.params",
     "Load": "flexgym.envs.household.params",
     "Series": "flexgym.envs.household.params",
+    "Session": "flexgym.envs.household.params",
     "Uncertainty": "flexgym.envs.uncertainty",
 }
 
-__all__ = ["Battery", "Car", "House", "Load", "Series", "Uncertainty", "register"]
+__all__ = ["Battery", "Car", "House", "Load", "Series", "Session", "Uncertainty", "register"]
 
 
 def __getattr__(name: str) -> Any:

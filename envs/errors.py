@@ -21,6 +21,10 @@ class PriceDataError(FlexgymError, ValueError):
     """A price file cannot be used as it is."""
 
 
+class SessionDataError(FlexgymError, ValueError):
+    """A file of car sessions cannot be used as it is."""
+
+
 class ScenarioError(FlexgymError, ValueError):
     """An unknown scenario, split, day or option was asked for."""
 

@@ -59,7 +59,7 @@ def day_charts(
 
     Args:
         simulation: One house at the end of its day.
-        outcomes: What happened, shape (T, 13), columns `OUTCOME_NAMES`.
+        outcomes: What happened, shape (T, 17), columns `OUTCOME_NAMES`.
         solved: Cost-to-go of the same house and forecast.
     """
     episodes = simulation.episodes
@@ -92,7 +92,7 @@ def dispatch_picture(
     Args:
         path: PNG to write.
         simulation: One house at the end of its day, from `flexgym.evaluate.rollout.trace`.
-        outcomes: What happened, shape (T, 13), columns `OUTCOME_NAMES`.
+        outcomes: What happened, shape (T, 17), columns `OUTCOME_NAMES`.
         solved: Cost-to-go of the same house and forecast.
         title: Heading.
 

@@ -102,7 +102,7 @@ def rollout(
 def trace(
     policy: HouseholdPolicy, house_days: HouseDays, index: int
 ) -> tuple[HouseholdSimulation, Floats]:
-    """One house-day in full: the simulation and its outcomes, shape (T, 13)."""
+    """One house-day in full: the simulation and its outcomes, shape (T, 17)."""
     simulation = house_days.begin(slice(index, index + 1), **policy.settings)
     policy.begin(simulation)
     outcomes = [simulation.step(policy.act(simulation))[0] for _ in range(STEPS_PER_DAY)]

@@ -15,31 +15,68 @@ from flexgym.baselines.household.certainty_equivalent import (
 from flexgym.envs.charts.recursion import best_battery
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
-from flexgym.envs.household.dynamics import battery_range, self_consumption
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.action_map import balancing
+from flexgym.envs.household.dynamics import (
+    CAR_ETA_C,
+    CAR_POWER,
+    DEPARTURE,
+    IMPORT,
+    battery_range,
+    car_range,
+)
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 
 
 @compiled
-def _ranges(rows, soc_kwh, now, out):
-    """Write least, self-consuming and largest battery power, shape (3, n), kW."""
+def _ranges(rows, soc_kwh, car_kw, now, out):
     for i in range(len(soc_kwh)):
-        low, high = battery_range(rows[i], soc_kwh[i], now[0, i], now[1, i])
+        low, high = battery_range(rows[i], soc_kwh[i], now[0, i], car_kw[i], now[1, i])
         out[0, i], out[2, i] = low, high
-        out[1, i] = self_consumption(low, high, now[0, i], now[1, i])
+        out[1, i] = balancing(low, high, now[0, i] + car_kw[i], now[1, i])
 
 
-def power_ranges(simulation: HouseholdSimulation) -> Floats:
-    """Least, self-consuming and largest battery power now, shape (3, n), kW."""
+@compiled
+def _car_ranges(rows, visit, t, soc_kwh, car_kwh, now, out):
+    for i in range(len(soc_kwh)):
+        low, high = car_range(rows[i], visit[:, i], t, soc_kwh[i], car_kwh[i], now[0, i], now[1, i])
+        out[0, i], out[2, i] = low, high
+        out[1, i] = balancing(low, high, now[0, i], now[1, i])
+
+
+def power_ranges(simulation: HouseholdSimulation, car_kw: Floats | None = None) -> Floats:
+    """Least, self-consuming and largest battery power beside the car's, shape (3, n), kW."""
     out = np.empty((3, simulation.n))
-    _ranges(simulation.episodes.rows, simulation.soc_kwh, simulation.now, out)
+    car = np.zeros(simulation.n) if car_kw is None else car_kw
+    _ranges(simulation.episodes.rows, simulation.soc_kwh, car, simulation.now, out)
     return out
 
 
-class Idle:
-    """The battery does nothing: score 0."""
+def car_ranges(simulation: HouseholdSimulation) -> Floats:
+    """Least, self-consuming and largest power of the car now, shape (3, n), kW."""
+    out = np.zeros((3, simulation.n))
+    if simulation.cars:
+        _car_ranges(
+            simulation.episodes.rows, simulation.visit, simulation.t, simulation.soc_kwh,
+            simulation.car_kwh, simulation.now, out,
+        )  # fmt: skip
+    return out
 
-    name = "idle"
+
+def charged_at_once(simulation: HouseholdSimulation) -> Floats:
+    """Power of cars that charge at full power until they have what they need, shape (n,), kW.
+
+    With the battery idle beside it, as far as the connection allows.
+    """
+    rows = simulation.episodes.rows
+    full = simulation.missing_kwh / (rows[:, CAR_ETA_C] * DT_H)
+    return np.minimum(np.minimum(full, rows[:, CAR_POWER]), rows[:, IMPORT])
+
+
+class Uncontrolled:
+    """The battery idles and the car charges at full power on arrival: score 0."""
+
+    name = "uncontrolled"
     settings: Mapping[str, str] = MappingProxyType({})
 
     def begin(self, simulation: HouseholdSimulation) -> None:
@@ -47,11 +84,11 @@ class Idle:
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
-        return simulation.action(np.zeros(simulation.n))
+        return simulation.action(np.zeros(simulation.n), car_kw=charged_at_once(simulation))
 
 
 class SelfConsumption:
-    """Keep the meter at zero: store the surplus, cover the deficit."""
+    """Keep the meter at zero with the battery; the car charges at full power on arrival."""
 
     name = "self-consumption"
     settings: Mapping[str, str] = MappingProxyType({})
@@ -61,14 +98,16 @@ class SelfConsumption:
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
-        return simulation.action(power_ranges(simulation)[1])
+        car = charged_at_once(simulation)
+        return simulation.action(power_ranges(simulation, car)[1], car_kw=car)
 
 
 class PriceThreshold:
     """Charge at full power in the day's cheap hours, cover the load in its dear ones.
 
     Cheap and dear are quantiles of the day's import price as forecast. Between them only the
-    solar surplus is stored.
+    solar surplus is stored. The car takes the surplus first, full power in as many of the
+    cheapest quarter-hours until departure as it needs, and when time runs out.
 
     Args:
         cheap: Quantile up to which the battery charges, in [0, 1].
@@ -88,15 +127,30 @@ class PriceThreshold:
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Read the thresholds from the forecast."""
         price = simulation.episodes.forecast[:, 2]
+        self._price = price
         self._low = np.quantile(price, self.cheap, axis=0)
         self._high = np.quantile(price, self.dear, axis=0)
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
-        _, balance, most = power_ranges(simulation)
+        car = self._car(simulation)
+        low, balance, most = power_ranges(simulation, car)
         price = simulation.now[2]
-        power = np.where(price >= self._high, balance, np.maximum(balance, 0.0))
-        return simulation.action(np.where(price <= self._low, most, power))
+        power = np.where(price >= self._high, balance, np.maximum(balance, np.maximum(low, 0.0)))
+        power = np.minimum(np.where(price <= self._low, most, power), most)
+        return simulation.action(power, car_kw=car)
+
+    def _car(self, simulation: HouseholdSimulation) -> Floats:
+        car = np.zeros(simulation.n)
+        missing = simulation.missing_kwh
+        for i in np.flatnonzero(missing > 0.0):
+            row, t = simulation.episodes.rows[i], simulation.t
+            ahead = self._price[t : int(simulation.visit[DEPARTURE, i]), i]
+            needed = missing[i] / (row[CAR_ETA_C] * row[CAR_POWER] * DT_H)
+            cheaper = int((ahead < ahead[0]).sum())
+            car[i] = np.inf if cheaper < needed or len(ahead) <= needed else 0.0
+        surplus = np.maximum(car_ranges(simulation)[1], 0.0)
+        return np.minimum(np.maximum(car, surplus), charged_at_once(simulation))
 
 
 class ModelPredictive:
@@ -132,8 +186,9 @@ def _greedy(rows, soc_kwh, now, state, index, slopes, lengths, battery_kw):
     for i in index:
         s = state[i]
         battery_kw[i] = best_battery(
-            rows[i], soc_kwh[i], now[0, i], now[1, i], now[2, i], now[3, i], slopes[s], lengths[s]
-        )
+            rows[i], soc_kwh[i], now[0, i], 0.0, now[1, i], now[2, i], now[3, i], slopes[s],
+            lengths[s],
+        )  # fmt: skip
 
 
 class Optimal:
@@ -186,5 +241,5 @@ class Optimal:
         return simulation.action(power)
 
 
-RULES = {policy.name: policy for policy in (Idle, SelfConsumption, PriceThreshold)}
+RULES = {policy.name: policy for policy in (Uncontrolled, SelfConsumption, PriceThreshold)}
 """Policies that need no solver."""

@@ -118,10 +118,11 @@ class BatchedVecEnv(VecEnv):
 class ShapedReward(VecEnvWrapper):
     """Potential-based reward shaping for the house, in training only.
 
-    ``(idle cost - cost + terminal price * change of stored energy) * scale``. Subtracting what
-    idling costs does not depend on the action, and the potential terminal price * energy
-    telescopes to the terminal payment: over a day the shaped return differs from minus the
-    bill by a constant of the episode, so with discount 1 the optimum stays the same.
+    ``(idle cost - cost + terminal price * change of energy) * scale`` with the energy of the
+    battery minus what the plugged-in car lacks. Subtracting what idling costs does not depend
+    on the action, and the potential terminal price * energy telescopes to the terminal
+    payment, for the car to nothing: over a day the shaped return differs from minus the bill
+    by a constant of the episode, so with discount 1 the optimum stays the same.
     Source: Ng, Harada, Russell, ICML 1999.
 
     Args:
@@ -139,7 +140,7 @@ class ShapedReward(VecEnvWrapper):
 
     def _begin(self) -> None:
         info = self.venv.last_info
-        self._energy = np.array(info["soc_kwh"])
+        self._energy = info["soc_kwh"] - self.venv.get_attr("missing_kwh")
         self._price = np.array(info["terminal_eur_per_kwh"])
 
     def reset(self) -> np.ndarray:
@@ -154,13 +155,14 @@ class ShapedReward(VecEnvWrapper):
         observation, _, done, infos = self.venv.step_wait()
         info = self.venv.last_info
         happened = info.get("final_info", info)
-        energy = happened["soc_kwh"]
+        ended = done.all()
+        energy = happened["soc_kwh"] - (0.0 if ended else self.venv.get_attr("missing_kwh"))
         saved = happened["idle_eur"] - (happened["cost_eur"] - happened["terminal_eur"])
         reward = saved + self._price * (energy - self._energy)
-        if done.any():
+        if ended:
             self._begin()
         else:
-            self._energy = np.array(energy)
+            self._energy = energy
         assert isinstance(observation, np.ndarray)
         return observation, (self.scale * reward).astype(np.float32), done, infos
 

@@ -19,8 +19,9 @@ from flexgym.baselines.household.tables import Functions
 from flexgym.envs.charts.recursion import convolve
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
-from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION, stage_cost
+from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION
 from flexgym.envs.household.params import Floats
+from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 _COARSE = 128
@@ -82,8 +83,8 @@ def _backward(house, series, terminal, weather, price, transition, noise, chance
             values[T, s, j] = -terminal * grid[j]
             left[s, j] = -terminal
             right[s, j] = -terminal
-    psi_slopes, psi_lengths = np.empty(6), np.empty(6)
-    size = 2 * cells + 8
+    psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
+    size = 2 * cells + STAGE_PIECES + 2
     slopes, lengths = np.empty(size), np.empty(size)
     merged, widths = np.empty(size), np.empty(size)
     for t in range(T - 1, -1, -1):
@@ -103,7 +104,7 @@ def _backward(house, series, terminal, weather, price, transition, noise, chance
             pv = realised_pv(weather[s], series[1, t], house[PV_KWP])
             for k in range(len(noise)):
                 n_psi, psi_low, psi_cost = stage_cost(
-                    house, series[0, t] * noise[k], pv, series[2, t] * price[s], series[3, t],
+                    house, series[0, t] * noise[k], 0.0, pv, series[2, t] * price[s], series[3, t],
                     psi_slopes, psi_lengths,
                 )  # fmt: skip
                 start, n = convolve(

@@ -28,7 +28,7 @@ def certainty_equivalent(
 
     Args:
         t: Period.
-        rows: Houses, shape (n, 11).
+        rows: Houses, shape (n, 18).
         soc_kwh: State of charge, shape (n,), kWh.
         now: Measurements, shape (4, n).
         state: Markov state observed, shape (n,).
@@ -67,7 +67,7 @@ def certainty_equivalent(
             return False
         start, end = offset[left], offset[left + 1]
         battery_kw[i] = best_battery(
-            rows[i], soc_kwh[i], now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i],
+            rows[i], soc_kwh[i], now[LOAD, i], 0.0, now[PV, i], now[BUY, i], now[SELL, i],
             slopes[start:end], lengths[start:end],
         )  # fmt: skip
     return True

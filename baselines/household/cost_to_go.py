@@ -19,9 +19,9 @@ from flexgym.envs.household.dynamics import (
     UNSERVED,
     check_soc,
     house_row,
-    is_convex,
 )
 from flexgym.envs.household.params import Floats, House, Series
+from flexgym.envs.household.stage import is_convex
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 TOLERANCE_EUR = 1e-4

@@ -16,8 +16,9 @@ import numpy as np
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.charts.recursion import backward
 from flexgym.envs.errors import SolverError
-from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION, stage_cost
+from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION
 from flexgym.envs.household.params import Floats
+from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 Functions = tuple[Floats, Floats, Floats]
@@ -77,8 +78,8 @@ class KnownDay:
 
 def stage_function(house: Floats, load: float, pv: float, buy: float, sell: float):
     """Cost of a period against the change of stored energy, as a function object."""
-    slopes, lengths = np.empty(6), np.empty(6)
-    n, low, cost = stage_cost(house, load, pv, buy, sell, slopes, lengths)
+    slopes, lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
+    n, low, cost = stage_cost(house, load, 0.0, pv, buy, sell, slopes, lengths)
     return ConvexPiecewiseLinear.from_slopes(low, cost, slopes[:n], lengths[:n])
 
 

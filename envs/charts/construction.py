@@ -70,7 +70,7 @@ def house_chart(
     stay below the limit offers the limit alone.
 
     Args:
-        house: Shape (11,), see `house_row`.
+        house: Shape (18,), see `house_row`.
         soc_kwh: State of charge, kWh.
         load_kw: Load measured, kW.
         pv_kw: PV power measured before curtailment, kW.
@@ -90,7 +90,7 @@ def house_chart(
         # min over g in [0, pv] of stored(r + g): curtailment is free, its slope is zero.
         free = ConvexPiecewiseLinear(np.array([-pv_kw, 0.0]), np.zeros(2))
         stored = stored.infimal_convolution(free)
-    inverter = stored.restrict(*inverter_range(house, load_kw))
+    inverter = stored.restrict(*inverter_range(house, load_kw, 0.0))
     limit = float(house[IMPORT])
     headroom = limit - load_kw
     shed = inverter.y + house[UNSERVED] * DT_H * (inverter.x - headroom)

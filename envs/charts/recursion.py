@@ -25,8 +25,8 @@ from flexgym.envs.household.dynamics import (
     RETENTION,
     battery_range,
     next_soc,
-    stage_cost,
 )
+from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 
 _TIE = 1e-12
 """Slopes that cancel within this, EUR/kWh, are a tie: the energy is stored now. Where export
@@ -125,7 +125,7 @@ def backward(house, series, terminal_price, offset, value, slopes, lengths):
     """Cost-to-go of every period of a known day.
 
     Args:
-        house: Shape (11,), see `house_row`.
+        house: Shape (18,), see `house_row`.
         series: Load, PV, import and export price, shape (4, T).
         terminal_price: Pay for stored energy at the end, EUR/kWh.
         offset: Shape (T + 2,), overwritten: segments of period t are
@@ -139,8 +139,8 @@ def backward(house, series, terminal_price, offset, value, slopes, lengths):
         True, or False where the room was too small.
     """
     T = series.shape[1]
-    psi_slopes = np.empty(6)
-    psi_lengths = np.empty(6)
+    psi_slopes = np.empty(STAGE_PIECES)
+    psi_lengths = np.empty(STAGE_PIECES)
     offset[0] = 0
     value[0] = 0.0
     slopes[0] = -terminal_price
@@ -150,11 +150,12 @@ def backward(house, series, terminal_price, offset, value, slopes, lengths):
         t = T - 1 - k
         start, end = offset[k], offset[k + 1]
         count = end - start
-        if end + count + 6 > len(slopes):
+        if end + count + STAGE_PIECES > len(slopes):
             return False
         psi_count, psi_low, psi_cost = stage_cost(
-            house, series[0, t], series[1, t], series[2, t], series[3, t], psi_slopes, psi_lengths
-        )
+            house, series[0, t], 0.0, series[1, t], series[2, t], series[3, t], psi_slopes,
+            psi_lengths,
+        )  # fmt: skip
         value[k + 1], n = convolve(
             house[RETENTION], house[CAPACITY], value[k], slopes, lengths, start, count,
             psi_slopes, psi_lengths, psi_count, psi_low, psi_cost, slopes, lengths, end,
@@ -164,34 +165,35 @@ def backward(house, series, terminal_price, offset, value, slopes, lengths):
 
 
 @compiled
-def best_battery(house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths):
+def best_battery(house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, slopes, lengths):
     """Battery power that minimises cost now plus cost-to-go, kW.
 
     Args:
-        house: Shape (11,).
+        house: Shape (18,).
         soc_kwh: State of charge, kWh.
         load_kw: Load measured, kW.
+        car_kw: Power of the car, kW.
         pv_kw: PV measured, kW.
         buy: Import price, EUR/kWh.
         sell: Export price, EUR/kWh.
         slopes: Slopes of the cost-to-go after the period, shape (k,), EUR/kWh ascending.
         lengths: Lengths of its segments, shape (k,), kWh.
     """
-    psi_slopes = np.empty(6)
-    psi_lengths = np.empty(6)
+    psi_slopes = np.empty(STAGE_PIECES)
+    psi_lengths = np.empty(STAGE_PIECES)
     return _best_battery(
-        house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths, 0, len(slopes), psi_slopes,
-        psi_lengths,
+        house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, slopes, lengths, 0, len(slopes),
+        psi_slopes, psi_lengths,
     )  # fmt: skip
 
 
 @compiled
 def _best_battery(
-    house, soc_kwh, load_kw, pv_kw, buy, sell, slopes, lengths, first, last, psi_slopes,
+    house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, slopes, lengths, first, last, psi_slopes,
     psi_lengths,
 ):  # fmt: skip
     """`best_battery` on the segments ``first:last``, with room for the period's cost."""
-    count, change, _ = stage_cost(house, load_kw, pv_kw, buy, sell, psi_slopes, psi_lengths)
+    count, change, _ = stage_cost(house, load_kw, car_kw, pv_kw, buy, sell, psi_slopes, psi_lengths)
     left = house[RETENTION] * soc_kwh
     # First segment of the cost-to-go that lies above the least reachable energy.
     e = left + change
@@ -206,7 +208,7 @@ def _best_battery(
             change = max(change, -left)
             while change < end:
                 if j >= last or psi_slopes[k] + slopes[j] >= _TIE:
-                    return _to_power(house, soc_kwh, load_kw, pv_kw, change)
+                    return _to_power(house, soc_kwh, load_kw, car_kw, pv_kw, change)
                 to = reach + lengths[j] - left
                 if to > end:
                     break
@@ -214,12 +216,12 @@ def _best_battery(
                 j += 1
                 change = max(change, to)
         change = end
-    return _to_power(house, soc_kwh, load_kw, pv_kw, change)
+    return _to_power(house, soc_kwh, load_kw, car_kw, pv_kw, change)
 
 
 @compiled
-def _to_power(house, soc_kwh, load_kw, pv_kw, change):
-    low, high = battery_range(house, soc_kwh, load_kw, pv_kw)
+def _to_power(house, soc_kwh, load_kw, car_kw, pv_kw, change):
+    low, high = battery_range(house, soc_kwh, load_kw, car_kw, pv_kw)
     power = change / (house[ETA_C] * DT_H) if change > 0.0 else change * house[ETA_D] / DT_H
     return min(max(power, low), high)
 
@@ -228,12 +230,12 @@ def _to_power(house, soc_kwh, load_kw, pv_kw, change):
 def dispatch(house, series, soc_kwh, offset, slopes, lengths, battery_kw):
     """Follow the recursion forward from ``soc_kwh``; writes battery_kw (T,) in kW."""
     T = series.shape[1]
-    psi_slopes = np.empty(6)
-    psi_lengths = np.empty(6)
+    psi_slopes = np.empty(STAGE_PIECES)
+    psi_lengths = np.empty(STAGE_PIECES)
     for t in range(T):
         power = _best_battery(
-            house, soc_kwh, series[LOAD, t], series[PV, t], series[2, t], series[3, t], slopes,
-            lengths, offset[T - 1 - t], offset[T - t], psi_slopes, psi_lengths,
+            house, soc_kwh, series[LOAD, t], 0.0, series[PV, t], series[2, t], series[3, t],
+            slopes, lengths, offset[T - 1 - t], offset[T - t], psi_slopes, psi_lengths,
         )  # fmt: skip
         battery_kw[t] = power
         soc_kwh = next_soc(house, soc_kwh, power)

@@ -1,4 +1,4 @@
-"""Data of the worlds: SimBench extract, houses, calendar, prices. All offline.
+"""Data of the worlds: SimBench extract, houses, calendar, prices, cars. All offline.
 
 Nothing is read or imported before its name is asked for.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from flexgym.envs.data.price_file import load_prices
     from flexgym.envs.data.prices import Prices, synthetic_prices
     from flexgym.envs.data.profiles import Profiles, load_grid, load_profiles, lv_bus_names
+    from flexgym.envs.data.session_file import load_sessions
+    from flexgym.envs.data.sessions import SessionModel, Sessions, synthetic_sessions
 
 __all__ = [
     "EPISODES",
@@ -31,15 +33,19 @@ __all__ = [
     "FeederScenario",
     "Prices",
     "Profiles",
+    "SessionModel",
+    "Sessions",
     "date",
     "episode_start",
     "feeder43",
     "load_grid",
     "load_prices",
     "load_profiles",
+    "load_sessions",
     "lv_bus_names",
     "split_days",
     "synthetic_prices",
+    "synthetic_sessions",
 ]
 
 _HOME = {
@@ -48,6 +54,8 @@ _HOME = {
     "price_file": ("load_prices",),
     "prices": ("Prices", "synthetic_prices"),
     "profiles": ("Profiles", "load_grid", "load_profiles", "lv_bus_names"),
+    "session_file": ("load_sessions",),
+    "sessions": ("SessionModel", "Sessions", "synthetic_sessions"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -6,11 +6,9 @@ of a clock without daylight saving (UTC or local standard time); whole days, two
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import math
 import os
-import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -19,16 +17,21 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from flexgym.envs.data.calendar import QUARTERS, YEAR
+from flexgym.envs.data.csv_file import CsvFormat
 from flexgym.envs.data.prices import Prices
 from flexgym.envs.errors import PriceDataError
 from flexgym.envs.household.params import STEPS_PER_DAY
 
 COLUMNS = ("time", "import_eur_per_kwh", "export_eur_per_kwh")
-_HEADER = ",".join(COLUMNS)
+_FORMAT = CsvFormat(
+    COLUMNS,
+    PriceDataError,
+    content="one row a quarter-hour",
+    example="0.2875",
+    unit="the whole day",
+)
 _QUARTER = dt.timedelta(minutes=15)
 _HOUR = dt.timedelta(hours=1)
-# Stricter than fromisoformat, which also takes week dates and dates without a time.
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.0+)?)?(Z|[+-]\d\d:?\d\d)?")
 _SUNDAY = 6
 
 
@@ -40,75 +43,11 @@ class _Row(NamedTuple):
     sell: float
 
 
-def _number(text: str, column: str, line: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise PriceDataError(
-            f"line {line}: {column} is {text!r}; expected a number such as 0.2875. "
-            "Write decimal points, no thousands separators, no units."
-        ) from None
-    if not math.isfinite(value):
-        raise PriceDataError(
-            f"line {line}: {column} is {text}; expected a finite number. "
-            "Fill the gap, or leave out the whole day."
-        )
-    return value
-
-
-def _time(text: str, line: int) -> tuple[dt.datetime, dt.timedelta | None]:
-    try:
-        if not _STAMP.fullmatch(text):
-            raise ValueError
-        stamp = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise PriceDataError(
-            f"line {line}: time is {text!r}; expected an ISO time stamp such as 2023-01-31T18:15. "
-            "Other orders of day and month are ambiguous: rewrite the column."
-        ) from None
-    return stamp.replace(tzinfo=None), stamp.utcoffset()
-
-
 def _read(path: Path) -> list[_Row]:
-    rows: list[_Row] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            if not header:
-                raise PriceDataError(
-                    f"{path} is empty; expected the header {_HEADER} and one row a quarter-hour. "
-                    "Export the prices again."
-                )
-            if sorted(header) != sorted(COLUMNS):
-                raise PriceDataError(
-                    f"line 1: the columns are {', '.join(header)}; expected {_HEADER}, "
-                    "separated by commas. Rename the columns and drop the others."
-                )
-            for fields in reader:
-                line = reader.line_num
-                if not fields:
-                    continue
-                if len(fields) != len(COLUMNS):
-                    raise PriceDataError(
-                        f"line {line}: {len(fields)} values; expected {len(COLUMNS)}, separated "
-                        "by commas. Write decimal points: a decimal comma splits a number."
-                    )
-                row = dict(zip(header, (text.strip() for text in fields), strict=True))
-                time, offset = _time(row[COLUMNS[0]], line)
-                numbers = (_number(row[column], column, line) for column in COLUMNS[1:])
-                rows.append(_Row(line, time, offset, *numbers))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PriceDataError(
-            f"{path} cannot be read ({error}); expected a UTF-8 CSV file with the columns "
-            f"{_HEADER}. Check the path and the file."
-        ) from error
-    if not rows:
-        raise PriceDataError(
-            f"{path} is empty below its header; expected one row a quarter-hour. "
-            "Export the prices again."
-        )
-    return rows
+    return [
+        _Row(row.line, *row.time(COLUMNS[0]), *(row.number(column) for column in COLUMNS[1:]))
+        for row in _FORMAT.read(path)
+    ]
 
 
 def _refuse_daylight_saving(row: _Row, count: int) -> NoReturn:

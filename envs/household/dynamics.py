@@ -1,72 +1,94 @@
-"""The physics of a house with a battery: what is feasible, what happens, what it costs.
+"""The physics of a house with battery and car: what is feasible, what happens, what it costs.
 
 Scalar functions compiled once and used by everybody: the environments, the exact
 recursion (through `stage_cost`), the rules and the tests. A house is a row of numbers
-in the order of `house_row`. Power is in kW, import and charging positive.
+in the order of `house_row`, a visit of the car one of `session_rows`. Power is in kW,
+import and charging positive.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from flexgym.envs.compiled import compiled
-from flexgym.envs.errors import StateError
-from flexgym.envs.household.params import DT_H, Floats, House
+from flexgym.envs.errors import SeriesError, StateError
+from flexgym.envs.household.action_map import action_from_power, balancing, power_from_action
+from flexgym.envs.household.params import DT_H, Car, Floats, House, Session
 
 CAPACITY, POWER, ETA_C, ETA_D, WEAR, RETENTION = 0, 1, 2, 3, 4, 5
 PV_KWP, INVERTER, IMPORT, EXPORT, UNSERVED = 6, 7, 8, 9, 10
+CAR_POWER, CAR_DISCHARGE, CAR_CAPACITY, CAR_ETA_C, CAR_ETA_D, CAR_WEAR, CAR_MISSED = range(11, 18)
+HOUSE_COLUMNS = 18
 
 LOAD, PV, BUY, SELL = 0, 1, 2, 3
 """Rows of an array of exogenous values: load_kw, pv_kw, import and export price."""
 
+ARRIVAL, DEPARTURE, ARRIVAL_KWH, NEEDED_KWH, TARGET_KWH = 0, 1, 2, 3, 4
+"""Numbers of the visit that runs in a period or comes next (inf and zeros if none).
+Plugged in is ``arrival <= t < departure``; charging ends at the target."""
+VISIT_ROWS = 5
+
 (
     BATTERY_KW,
+    CAR_KW,
     PV_USED_KW,
     CURTAILED_KW,
     METER_KW,
     UNSERVED_KW,
     SOC_KWH,
+    CAR_KWH,
+    MISSED_KWH,
     IMPORT_EUR,
     EXPORT_EUR,
     WEAR_EUR,
     UNSERVED_EUR,
+    MISSED_EUR,
     TERMINAL_EUR,
     COST_EUR,
     IDLE_EUR,
-) = range(13)
+) = range(17)
 OUTCOME_NAMES = (
     "battery_kw",
+    "car_kw",
     "pv_used_kw",
     "curtailed_kw",
     "meter_kw",
     "unserved_kw",
     "soc_kwh",
+    "car_kwh",
+    "missed_kwh",
     "import_eur",
     "export_eur",
     "wear_eur",
     "unserved_eur",
+    "missed_eur",
     "terminal_eur",
     "cost_eur",
     "idle_eur",
 )
 """Columns of an outcome. The ``_eur`` terms before ``cost_eur`` add up to it; ``idle_eur``
-is what the period would have cost with the battery idle."""
-COST_TERMS = ("import_eur", "export_eur", "wear_eur", "unserved_eur", "terminal_eur")
-
-ACTION_MAPS = ("plateau", "knots", "range", "rating")
-_PLATEAU, _KNOTS, _RANGE, _RATING = 0, 1, 2, 3
+is what the period would have cost with battery and car idle."""
+COST_TERMS = (
+    "import_eur",
+    "export_eur",
+    "wear_eur",
+    "unserved_eur",
+    "missed_eur",
+    "terminal_eur",
+)
 
 
 def house_row(house: House) -> Floats:
-    """Numbers of one house in the order the compiled functions expect, shape (11,).
+    """Numbers of one house in the order the compiled functions expect, shape (18,).
 
-    A house without battery is one whose battery has no capacity and no power. Separate
-    inverters have no limit in common: the battery's enters its power, the roof's is large
-    enough for the roof.
+    A house without battery is one whose battery has no capacity and no power, likewise for
+    the car. Separate inverters have no limit in common: the battery's enters its power, the
+    roof's is large enough for the roof.
     """
-    b = house.battery
+    b, car = house.battery, house.car
     separate = house.inverter == "separate"
     rating = math.inf if house.battery_inverter_kva is None else house.battery_inverter_kva
     store = (
@@ -83,7 +105,69 @@ def house_row(house: House) -> Floats:
     )
     shared = math.inf if separate else house.inverter_kva
     connection = (shared, house.import_limit_kw, house.export_limit_kw)
-    return np.array([*store, house.pv_kwp, *connection, house.unserved_eur_per_kwh])
+    charger = (
+        (0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
+        if car is None
+        else (
+            car.power_kw,
+            car.discharge_kw,
+            car.capacity_kwh,
+            car.efficiency_charge,
+            car.efficiency_discharge,
+            car.wear_eur_per_kwh,
+            car.missed_eur_per_kwh,
+        )
+    )
+    unserved = house.unserved_eur_per_kwh
+    return np.array([*store, house.pv_kwp, *connection, unserved, *charger])
+
+
+def session_rows(car: Car | None, sessions: Sequence[Session]) -> Floats:
+    """The car's visits as numbers, shape (len(sessions), 5), columns `ARRIVAL` and the like.
+
+    Raises:
+        SeriesError: There are sessions but no car, or it arrives with more than it holds.
+    """
+    if sessions and car is None:
+        raise SeriesError(
+            f"got {len(sessions)} car sessions for a house without a car; expected none. "
+            "Give the house a Car, or pass sessions=()."
+        )
+    rows = np.empty((len(sessions), VISIT_ROWS))
+    for k, session in enumerate(sessions):
+        assert car is not None
+        if session.arrival_kwh > car.capacity_kwh + 1e-9:
+            raise SeriesError(
+                f"sessions[{k}] arrives with {session.arrival_kwh:g} kWh; expected at most the "
+                f"car's capacity of {car.capacity_kwh:g} kWh. Correct the session."
+            )
+        stored = (session.arrival_kwh, session.needed_kwh, car.target_kwh(session))
+        rows[k] = (session.arrival, session.departure, *stored)
+    return rows
+
+
+@compiled
+def fill_visits(rows, out):
+    """Write the visit that runs in each period or comes next; rows (k, 5), out (T, 5).
+
+    A row whose arrival is not finite is none.
+    """
+    begin = 0
+    out[:] = 0.0
+    for k in range(rows.shape[0]):
+        if np.isfinite(rows[k, ARRIVAL]):
+            end = int(rows[k, DEPARTURE])
+            out[begin:end] = rows[k]
+            begin = end
+    out[begin:, ARRIVAL] = np.inf
+    out[begin:, DEPARTURE] = np.inf
+
+
+def visits(car: Car | None, sessions: Sequence[Session], periods: int) -> Floats:
+    """The car's visits as `step` reads them, shape (periods, 5); errors of `session_rows`."""
+    out = np.empty((periods, VISIT_ROWS))
+    fill_visits(session_rows(car, sessions), out)
+    return out
 
 
 def check_soc(soc_kwh: Floats | float, capacity_kwh: Floats | float) -> None:
@@ -99,52 +183,94 @@ def check_soc(soc_kwh: Floats | float, capacity_kwh: Floats | float) -> None:
 
 
 @compiled
-def inverter_range(house, load_kw):
-    """Least and largest inverter power r = battery - PV, kW.
-
-    Bounded by the inverter and the export limit; at most the import limit, since load can
-    stay unserved but nothing else may draw more.
-    """
-    low = max(-house[INVERTER], -house[EXPORT] - load_kw)
-    return low, min(house[INVERTER], house[IMPORT])
+def plugged(visit, t):
+    """Whether the car is plugged in in period t; visit has shape (5,)."""
+    return visit[ARRIVAL] <= t < visit[DEPARTURE]
 
 
 @compiled
-def battery_range(house, soc_kwh, load_kw, pv_kw):
-    """Least and largest battery power feasible now, kW; idle (0) is always feasible."""
-    r_low, r_high = inverter_range(house, load_kw)
+def plug_in(t, visit, car_kwh):
+    """Set the energy of cars that arrive in period t; visit (5, n), car_kwh (n,) in kWh."""
+    for i in range(visit.shape[1]):
+        if visit[ARRIVAL, i] == t:
+            car_kwh[i] = visit[ARRIVAL_KWH, i]
+
+
+@compiled
+def inverter_range(house, load_kw, car_kw):
+    """Least and largest inverter power r = battery - PV beside the car's power, kW.
+
+    Bounded by the inverter and the export limit; with the car at most the import limit, since
+    load can stay unserved but nothing else may draw more.
+    """
+    low = max(-house[INVERTER], -house[EXPORT] - load_kw - car_kw)
+    return low, min(house[INVERTER], house[IMPORT] - car_kw)
+
+
+@compiled
+def store_range(house, soc_kwh):
+    """Least and largest battery power that its rating and energy allow, kW."""
     left = house[RETENTION] * soc_kwh
-    low = max(-house[POWER], -left * house[ETA_D] / DT_H, r_low)
-    high = min(house[POWER], (house[CAPACITY] - left) / (house[ETA_C] * DT_H), r_high + pv_kw)
+    low = max(-house[POWER], -left * house[ETA_D] / DT_H)
+    high = min(house[POWER], (house[CAPACITY] - left) / (house[ETA_C] * DT_H))
     return min(low, 0.0), max(high, 0.0)
 
 
 @compiled
-def pv_range(house, battery_kw, load_kw, pv_kw):
-    """Least and largest PV power that can be used beside a feasible battery power, kW."""
-    r_low, r_high = inverter_range(house, load_kw)
+def car_range(house, visit, t, soc_kwh, car_kwh, load_kw, pv_kw):
+    """Least and largest power of the car feasible now, kW; idle (0) is always feasible.
+
+    Beside each there is a feasible battery power: see `battery_range`.
+    """
+    if not plugged(visit, t):
+        return 0.0, 0.0
+    room = max(visit[TARGET_KWH] - car_kwh, 0.0)
+    high = min(house[CAR_POWER], room / (house[CAR_ETA_C] * DT_H))
+    low = -min(house[CAR_DISCHARGE], car_kwh * house[CAR_ETA_D] / DT_H)
+    least, most = store_range(house, soc_kwh)
+    high = min(high, house[IMPORT] - max(-house[INVERTER], least - pv_kw))
+    low = max(low, -house[EXPORT] - load_kw - min(house[INVERTER], most))
+    return min(low, 0.0), max(high, 0.0)
+
+
+@compiled
+def battery_range(house, soc_kwh, load_kw, car_kw, pv_kw):
+    """Least and largest battery power feasible now beside the car's power, kW.
+
+    Idle (0) is always feasible beside an idle car.
+    """
+    r_low, r_high = inverter_range(house, load_kw, car_kw)
+    low, high = store_range(house, soc_kwh)
+    low, high = max(low, r_low), min(high, r_high + pv_kw)
+    return low, max(low, high)
+
+
+@compiled
+def pv_range(house, battery_kw, load_kw, car_kw, pv_kw):
+    """Least and largest PV power that can be used beside feasible powers, kW."""
+    r_low, r_high = inverter_range(house, load_kw, car_kw)
     low = max(0.0, battery_kw - r_high)
     return low, max(low, min(pv_kw, battery_kw - r_low))
 
 
 @compiled
-def best_pv(house, battery_kw, load_kw, pv_kw, buy, sell):
-    """PV power that makes the period cheapest given the battery, kW.
+def best_pv(house, battery_kw, load_kw, car_kw, pv_kw, buy, sell):
+    """PV power that makes the period cheapest given battery and car, kW.
 
     All of it while exporting pays; no export when it costs; and as little as possible
     when even importing pays.
     """
-    low, high = pv_range(house, battery_kw, load_kw, pv_kw)
+    low, high = pv_range(house, battery_kw, load_kw, car_kw, pv_kw)
     if sell >= 0.0:
         return high
     at_meter = 0.0 if buy >= 0.0 else house[IMPORT]
-    return min(max(load_kw + battery_kw - at_meter, low), high)
+    return min(max(load_kw + car_kw + battery_kw - at_meter, low), high)
 
 
 @compiled
-def meter(house, battery_kw, pv_used_kw, load_kw):
+def meter(house, battery_kw, car_kw, pv_used_kw, load_kw):
     """Power at the meter and unserved load, kW."""
-    wanted = load_kw + battery_kw - pv_used_kw
+    wanted = load_kw + car_kw + battery_kw - pv_used_kw
     unserved = max(0.0, wanted - house[IMPORT])
     return wanted - unserved, unserved
 
@@ -161,6 +287,16 @@ def next_soc(house, soc_kwh, battery_kw):
 
 
 @compiled
+def next_car(house, visit, car_kwh, car_kw):
+    """Energy in the plugged-in car one period later, kWh."""
+    if car_kw > 0.0:
+        # Only rounding can pass the target: the power was feasible.
+        full = max(visit[TARGET_KWH], car_kwh)
+        return min(car_kwh + house[CAR_ETA_C] * car_kw * DT_H, full)
+    return max(car_kwh + car_kw * DT_H / house[CAR_ETA_D], 0.0)
+
+
+@compiled
 def energy_bill(meter_kw, buy, sell):
     """Paid for import and (negative) for export in one period, EUR."""
     return DT_H * buy * max(meter_kw, 0.0), DT_H * sell * min(meter_kw, 0.0)
@@ -168,209 +304,132 @@ def energy_bill(meter_kw, buy, sell):
 
 @compiled
 def idle_cost(house, load_kw, pv_kw, buy, sell):
-    """Cost of one period with the battery idle, EUR."""
-    used = best_pv(house, 0.0, load_kw, pv_kw, buy, sell)
-    p, unserved = meter(house, 0.0, used, load_kw)
+    """Cost of one period with battery and car idle, EUR."""
+    used = best_pv(house, 0.0, load_kw, 0.0, pv_kw, buy, sell)
+    p, unserved = meter(house, 0.0, 0.0, used, load_kw)
     paid, earned = energy_bill(p, buy, sell)
     return paid + earned + house[UNSERVED] * unserved * DT_H
 
 
 @compiled
-def self_consumption(low, high, load_kw, pv_kw):
-    """Battery power that brings the meter to zero as far as feasible, kW."""
-    return min(max(pv_kw - load_kw, low), high)
+def _car_rating(house):
+    return max(house[CAR_POWER], house[CAR_DISCHARGE])
 
 
 @compiled
-def _knots(kind, low, high, zero):
-    """Actions (4,) between which the map is linear and the powers it takes there."""
-    first, second = min(0.0, zero), max(0.0, zero)
-    if kind == _PLATEAU:
-        return (-0.5, -0.2, 0.2, 0.5), first, second
-    if kind == _KNOTS:
-        return (-1 / 3, -1 / 3, 1 / 3, 1 / 3), first, second
-    return (0.0, 0.0, 0.0, 0.0), 0.0, 0.0
+def actions_from_powers(
+    kind, battery_kw, car_kw, house, t, soc_kwh, car_kwh, now, visit, action
+):  # fmt: skip
+    """Write what plays powers into ``action[:, :2]``; the first infeasible row or -1.
 
-
-@compiled
-def battery_from_action(kind, action, house, low, high, load_kw, pv_kw):
-    """Battery power an action in [-1, 1] stands for, kW, in [low, high].
-
-    ``plateau`` (default): -1 is the feasible minimum, 1 the maximum; [-0.5, -0.2] and
-    [0.2, 0.5] are the two kinks of the cost, idle and zero-at-the-meter, in the order of
-    their powers; linear between. ``knots``: the same with kinks at -1/3 and 1/3 and no
-    plateaus. ``range``: share of the feasible range, 0 is idle. ``rating``: share of the
-    power rating, limited to what is feasible.
+    Args:
+        kind: Position of the action map in `ACTION_MAPS`.
+        battery_kw: Shape (n,), kW.
+        car_kw: Shape (n,), kW; (0,) where there are no cars and only ``action[:, 0]``.
+        house: Shape (n, 18), see `house_row`.
+        t: Period.
+        soc_kwh: State of charge, shape (n,), kWh.
+        car_kwh: Energy in the car, shape (n,), kWh.
+        now: Load, PV, import and export price of the period, shape (4, n).
+        visit: The car's visit, shape (5, n), or (5, 0) where there are no cars.
+        action: Shape (n, 1 or more), overwritten.
     """
-    if kind == _RATING:
-        return min(max(action * house[POWER], low), high)
-    at, first, second = _knots(kind, low, high, self_consumption(low, high, load_kw, pv_kw))
-    if action < at[0]:
-        return low + (first - low) * (action + 1.0) / (at[0] + 1.0)
-    if action <= at[1]:
-        return first
-    if action < at[2]:
-        return first + (second - first) * (action - at[1]) / (at[2] - at[1])
-    if action <= at[3]:
-        return second
-    return high - (high - second) * (1.0 - action) / (1.0 - at[3])
-
-
-@compiled
-def action_from_battery(kind, battery_kw, house, low, high, load_kw, pv_kw):
-    """An action that plays a feasible battery power: right inverse of `battery_from_action`."""
-    if kind == _RATING:
-        return battery_kw / house[POWER] if house[POWER] > 0.0 else 0.0
-    at, first, second = _knots(kind, low, high, self_consumption(low, high, load_kw, pv_kw))
-    if battery_kw < first:
-        return max(-1.0, -1.0 + (at[0] + 1.0) * (battery_kw - low) / (first - low))
-    if battery_kw == first:
-        return 0.5 * (at[0] + at[1])
-    if battery_kw < second:
-        return at[1] + (at[2] - at[1]) * (battery_kw - first) / (second - first)
-    if battery_kw == second:
-        return 0.5 * (at[2] + at[3])
-    return min(1.0, 1.0 - (1.0 - at[3]) * (high - battery_kw) / (high - second))
-
-
-@compiled
-def actions_from_battery(kind, battery_kw, house, soc_kwh, now, action):
-    """Write what plays ``battery_kw`` into ``action[:, 0]``; the first infeasible row or -1."""
+    cars = visit.shape[1] > 0
     for i in range(len(battery_kw)):
+        row = house[i]
         load, pv = now[LOAD, i], now[PV, i]
-        low, high = battery_range(house[i], soc_kwh[i], load, pv)
-        slack = 1e-9 * (1.0 + house[i, POWER])
+        car = 0.0
+        if cars:
+            rating = _car_rating(row)
+            low, high = car_range(row, visit[:, i], t, soc_kwh[i], car_kwh[i], load, pv)
+            slack = 1e-9 * (1.0 + rating)
+            if not (low - slack <= car_kw[i] <= high + slack):
+                return i
+            car = min(max(car_kw[i], low), high)
+            zero = balancing(low, high, load, pv)
+            action[i, 1] = action_from_power(kind, car, rating, low, high, zero)
+            car = power_from_action(kind, action[i, 1], rating, low, high, zero)
+        low, high = battery_range(row, soc_kwh[i], load, car, pv)
+        slack = 1e-9 * (1.0 + row[POWER])
         wanted = battery_kw[i]
         if not (low - slack <= wanted <= high + slack):
             return i
         wanted = min(max(wanted, low), high)
-        action[i, 0] = action_from_battery(kind, wanted, house[i], low, high, load, pv)
+        zero = balancing(low, high, load + car, pv)
+        action[i, 0] = action_from_power(kind, wanted, row[POWER], low, high, zero)
     return -1
 
 
 @compiled
-def step(kind, last, action, house, now, terminal_price, soc_kwh, outcome):
+def step(
+    kind, t, last, action, house, now, visit, terminal_price, soc_kwh, car_kwh, outcome
+):  # fmt: skip
     """Advance n houses by one period.
+
+    The car's power comes first, then the battery's beside it, then the PV's beside both.
 
     Args:
         kind: Position of the action map in `ACTION_MAPS`.
+        t: Period.
         last: Whether the stored energy is paid for at the end of this period.
-        action: Shape (n, 1) or (n, 2), in [-1, 1]. A second column sets the PV used between
-            the least (-1) and the most (1) that is feasible; without it `best_pv` decides.
-        house: Shape (n, 11), see `house_row`.
+        action: Shape (n, 1 to 3), in [-1, 1]: battery; car where ``visit`` has columns;
+            perhaps the PV used between the least (-1) and the most (1) that is feasible,
+            which `best_pv` decides otherwise.
+        house: Shape (n, 18), see `house_row`.
         now: Load, PV, import and export price of the period, shape (4, n).
+        visit: The car's visit, shape (5, n), see `visits`; (5, 0) where there are no cars.
         terminal_price: Pay for stored energy at the end, shape (n,), EUR/kWh.
         soc_kwh: State of charge, shape (n,), kWh; overwritten.
-        outcome: Shape (n, 13), overwritten; columns are `OUTCOME_NAMES`.
+        car_kwh: Energy in the car, shape (n,), kWh; overwritten, 0 once it has left.
+        outcome: Shape (n, 17), overwritten; columns are `OUTCOME_NAMES`.
     """
-    with_pv = action.shape[1] > 1
+    cars = visit.shape[1] > 0
+    with_pv = action.shape[1] > (2 if cars else 1)
     for i in range(len(soc_kwh)):
         row = house[i]
         load, pv, buy, sell = now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i]
-        low, high = battery_range(row, soc_kwh[i], load, pv)
-        battery = battery_from_action(kind, action[i, 0], row, low, high, load, pv)
+        car = 0.0
+        if cars:
+            low, high = car_range(row, visit[:, i], t, soc_kwh[i], car_kwh[i], load, pv)
+            zero = balancing(low, high, load, pv)
+            car = power_from_action(kind, action[i, 1], _car_rating(row), low, high, zero)
+        low, high = battery_range(row, soc_kwh[i], load, car, pv)
+        zero = balancing(low, high, load + car, pv)
+        battery = power_from_action(kind, action[i, 0], row[POWER], low, high, zero)
         if with_pv:
-            pv_low, pv_high = pv_range(row, battery, load, pv)
-            used = pv_low + (pv_high - pv_low) * 0.5 * (action[i, 1] + 1.0)
+            pv_low, pv_high = pv_range(row, battery, load, car, pv)
+            used = pv_low + (pv_high - pv_low) * 0.5 * (action[i, action.shape[1] - 1] + 1.0)
         else:
-            used = best_pv(row, battery, load, pv, buy, sell)
-        p, unserved = meter(row, battery, used, load)
+            used = best_pv(row, battery, load, car, pv, buy, sell)
+        p, unserved = meter(row, battery, car, used, load)
         paid, earned = energy_bill(p, buy, sell)
-        wear = row[WEAR] * abs(battery) * DT_H
+        wear = (row[WEAR] * abs(battery) + row[CAR_WEAR] * max(-car, 0.0)) * DT_H
         lost = row[UNSERVED] * unserved * DT_H
         soc = next_soc(row, soc_kwh[i], battery)
         terminal = -terminal_price[i] * soc if last else 0.0
         soc_kwh[i] = soc
+        stored, missed = 0.0, 0.0
+        if cars and plugged(visit[:, i], t):
+            stored = next_car(row, visit[:, i], car_kwh[i], car)
+            car_kwh[i] = stored
+            if visit[DEPARTURE, i] == t + 1:
+                missed = max(visit[NEEDED_KWH, i] - stored, 0.0)
+                car_kwh[i] = 0.0
         out = outcome[i]
         out[BATTERY_KW] = battery
+        out[CAR_KW] = car
         out[PV_USED_KW] = used
         out[CURTAILED_KW] = pv - used
         out[METER_KW] = p
         out[UNSERVED_KW] = unserved
         out[SOC_KWH] = soc
+        out[CAR_KWH] = stored
+        out[MISSED_KWH] = missed
         out[IMPORT_EUR] = paid
         out[EXPORT_EUR] = earned
         out[WEAR_EUR] = wear
         out[UNSERVED_EUR] = lost
+        out[MISSED_EUR] = row[CAR_MISSED] * missed
         out[TERMINAL_EUR] = terminal
-        out[COST_EUR] = paid + earned + wear + lost + terminal
+        out[COST_EUR] = paid + earned + wear + lost + out[MISSED_EUR] + terminal
         out[IDLE_EUR] = idle_cost(row, load, pv, buy, sell)
-
-
-@compiled
-def stage_cost(house, load_kw, pv_kw, buy, sell, slopes, lengths):
-    """Cost of one period as a function of the change of stored energy.
-
-    The PV is used as `best_pv` does, so this is what `step` charges. Written as a
-    piecewise-linear function: slopes (EUR/kWh, in ascending order of energy, ascending
-    in value where the cost is convex) over lengths (kWh).
-
-    Args:
-        house: Shape (11,).
-        load_kw: Load, kW.
-        pv_kw: PV available, kW.
-        buy: Import price, EUR/kWh.
-        sell: Export price, EUR/kWh.
-        slopes: Shape (>= 6,), overwritten.
-        lengths: Shape (>= 6,), overwritten.
-
-    Returns:
-        Number of segments, least change of stored energy (kWh), cost there (EUR).
-    """
-    power = house[POWER]
-    r_low, r_high = inverter_range(house, load_kw)
-    r_low = max(r_low, -power - pv_kw)
-    r_high = max(min(r_high, power), r_low)
-    # Cost against inverter power: export, import, unserved. Curtailment is a flat piece of
-    # length pv_kw that stands where its slope, zero, belongs.
-    zero = min(max(-load_kw, r_low), r_high)
-    full = min(max(house[IMPORT] - load_kw, zero), r_high)
-    lost = house[UNSERVED]
-    if sell >= 0.0:
-        pieces = ((0.0, pv_kw), (sell, zero - r_low), (buy, full - zero), (lost, r_high - full))
-    elif buy >= 0.0:
-        pieces = ((sell, zero - r_low), (0.0, pv_kw), (buy, full - zero), (lost, r_high - full))
-    else:
-        pieces = ((sell, zero - r_low), (buy, full - zero), (0.0, pv_kw), (lost, r_high - full))
-
-    # Against battery power, cut to its rating and at idle, where the efficiency changes.
-    count = 0
-    end = r_low
-    for slope, width in pieces:
-        start = max(end, -power)
-        end += width
-        stop = min(end, power)
-        if start < 0.0 and start < stop:
-            cut = min(stop, 0.0)
-            slopes[count] = (slope - house[WEAR]) * house[ETA_D]
-            lengths[count] = (cut - start) * DT_H / house[ETA_D]
-            count += 1
-            start = cut
-        if start >= 0.0 and start < stop:
-            slopes[count] = (slope + house[WEAR]) / house[ETA_C]
-            lengths[count] = (stop - start) * DT_H * house[ETA_C]
-            count += 1
-
-    least = max(r_low, -power)
-    p, unserved = meter(house, least, best_pv(house, least, load_kw, pv_kw, buy, sell), load_kw)
-    paid, earned = energy_bill(p, buy, sell)
-    cost = paid + earned + (house[UNSERVED] * unserved + house[WEAR] * abs(least)) * DT_H
-    energy = least * DT_H / house[ETA_D] if least < 0.0 else house[ETA_C] * least * DT_H
-    return count, energy, cost
-
-
-@compiled
-def is_convex(house, load_kw, pv_kw, buy, sell):
-    """Index of the first period whose cost is not convex in stored energy, or -1.
-
-    It fails when importing pays (a negative import price beyond wear): losses would then
-    earn money. Shapes: house (11,), the others (T,).
-    """
-    slopes = np.empty(6)
-    lengths = np.empty(6)
-    for t in range(len(load_kw)):
-        count, _, _ = stage_cost(house, load_kw[t], pv_kw[t], buy[t], sell[t], slopes, lengths)
-        for k in range(1, count):
-            if slopes[k] < slopes[k - 1] - 1e-12:
-                return t
-    return -1

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from flexgym.envs.data import Prices
+from flexgym.envs.data import Prices, Sessions
 from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.household.dynamics import COST_EUR, OUTCOME_NAMES
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
@@ -29,21 +29,23 @@ def spaces(simulation: HouseholdSimulation) -> tuple[gym.spaces.Box, gym.spaces.
 
 
 class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
-    """A house with PV and battery trades with the grid for 96 quarter-hours from 06:00.
+    """A house with PV, battery and car trades with the grid for 96 quarter-hours from 06:00.
 
-    **Action** (1,) in [-1, 1]: battery power, mapped onto what is feasible now. With the
-    default ``plateau`` map -1 is full discharge, 1 full charge, and [-0.5, -0.2] and
-    [0.2, 0.5] are the cost's two kinks, idle and zero-at-the-meter, in the order of their
-    powers. `action` of the simulation is the right inverse. With ``curtailment="action"`` a
-    second entry sets the PV used; otherwise the cheapest amount is used.
+    **Action** (2,) in [-1, 1]: battery and car power, mapped onto what is feasible now, the
+    car's first; (1,) where no house of the pool has a car. With the default ``plateau`` map
+    -1 is full discharge, 1 full charge, and [-0.5, -0.2] and [0.2, 0.5] are the cost's two
+    kinks, idle and zero-at-the-meter, in the order of their powers. `action` of the
+    simulation is the right inverse. With ``curtailment="action"`` a last entry sets the PV
+    used; otherwise the cheapest amount is used.
 
     **Observation**: float32, entries and units in ``observation_names``.
 
-    **Reward**: minus the period's cost in EUR: import - export + wear + unserved load, in the
-    last period minus the terminal price times the energy left. The sum over the day is exactly
+    **Reward**: minus the period's cost in EUR: import - export + wear + unserved load, at
+    departures plus the energy the car lacks, in the last period minus the terminal price
+    times the energy left in the battery. The sum over the day is exactly
     minus the cost; ``info`` itemises it.
 
-    **Episode**: forecasts for the whole day are known at its start; load, weather and price
+    **Episode**: forecasts for the whole day and the car's visits are known at its start; load, weather and price
     factors are observed period by period. The day ends (``terminated``) after 96 periods.
 
     **Reset options**: ``house`` (position in the pool), ``day`` (0 to 364), ``soc_kwh``.
@@ -60,6 +62,10 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
         action_map: ``"plateau"``, ``"knots"``, ``"range"`` or ``"rating"``.
         curtailment: ``"automatic"`` or ``"action"``.
         initial_soc: Share of capacity stored at the start; None draws it uniformly.
+        car: False leaves every house's car away; without ``houses`` it plays all houses with
+            a battery, True those with battery and car.
+        sessions: From `flexgym.envs.data.load_sessions` or `synthetic_sessions`, for the
+            houses in their order; None is the documented synthetic model.
         render_mode: ``"rgb_array"`` or None.
 
     Raises:
@@ -82,11 +88,15 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
         action_map: str = "plateau",
         curtailment: str = "automatic",
         initial_soc: float | None = None,
+        car: bool = True,
+        sessions: Sessions | None = None,
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ScenarioError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'.")
-        scenario = HouseholdScenario.create(houses, days, prices, split, uncertainty, initial_soc)
+        scenario = HouseholdScenario.create(
+            houses, days, prices, split, uncertainty, initial_soc, car, sessions
+        )
         self.simulation = HouseholdSimulation(
             scenario, 1, observation=observation, action_map=action_map, curtailment=curtailment
         )
@@ -127,6 +137,7 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
             "house": int(episodes.house[0]),
             "day": int(episodes.day[0]),
             "soc_kwh": float(self.simulation.soc_kwh[0]),
+            "unreachable_kwh": float(episodes.unreachable_kwh[0]),
             "terminal_eur_per_kwh": self.terminal_eur_per_kwh,
         }
         return self.simulation.observe()[0], info

@@ -13,13 +13,21 @@ import numpy as np
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import (
+    ARRIVAL,
+    ARRIVAL_KWH,
     BUY,
     CAPACITY,
+    CAR_CAPACITY,
+    CAR_DISCHARGE,
+    CAR_ETA_C,
+    CAR_POWER,
+    DEPARTURE,
     DT_H,
     ETA_C,
     ETA_D,
     INVERTER,
     LOAD,
+    NEEDED_KWH,
     POWER,
     PV,
     PV_KWP,
@@ -27,6 +35,8 @@ from flexgym.envs.household.dynamics import (
     SELL,
     WEAR,
     battery_range,
+    car_range,
+    plugged,
 )
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 
@@ -61,6 +71,25 @@ _COMPACT = (
     "pv_rating [capacity/h]",
     "inverter [battery power]",
 )
+_CAR = (
+    "car_plugged_in [1]",
+    "car_energy_missing [10 kWh]",
+    "car_time_to_departure [day]",
+    "car_time_to_spare [day]",
+    "car_share_of_time_needed [1]",
+    "car_least_power [car power]",
+    "car_largest_power [car power]",
+    "car_time_to_arrival [day]",
+    "car_energy_missing_at_arrival [10 kWh]",
+    "car_state_of_charge [car capacity]",
+    "car_power [10 kW]",
+    "car_discharging_power [10 kW]",
+    "surplus [car power]",
+)
+_CAR_AHEAD = (
+    "rank_of_price_until_departure [1]",
+    "lowest_price_until_departure_below_now [0.1 EUR/kWh]",
+)
 _TOTALS = (
     "highest_price_ahead_above_terminal [0.1 EUR/kWh]",
     "lowest_price_ahead_above_terminal [0.1 EUR/kWh]",
@@ -70,12 +99,12 @@ _TOTALS = (
 )
 
 
-def observation_names(kind: str) -> tuple[str, ...]:
-    """Name and unit of each entry of an observation of this kind."""
+def observation_names(kind: str, cars: bool = False) -> tuple[str, ...]:
+    """Name and unit of each entry of an observation of this kind, with or without a car."""
     if kind not in OBSERVATIONS:
         raise ScenarioError(f"observation is {kind!r}; expected one of {', '.join(OBSERVATIONS)}.")
     if kind == "compact":
-        return _COMPACT
+        return (*_COMPACT, *(_CAR if cars else ()))
     bins = [
         f"{what}_{a}_to_{b}_periods_ahead [{unit}]"
         for what, unit in (
@@ -85,7 +114,7 @@ def observation_names(kind: str) -> tuple[str, ...]:
         )
         for a, b in pairwise(BIN_EDGES)
     ]
-    return (*_COMPACT, *_TOTALS, *bins)
+    return (*_COMPACT, *_TOTALS, *bins, *((*_CAR, *_CAR_AHEAD) if cars else ()))
 
 
 @compiled
@@ -121,14 +150,54 @@ def summarise(forecast, totals):
 
 
 @compiled
-def observe(t, house, soc_kwh, now, state, weather, price_factor, terminal, totals, out):
+def _observe_car(t, row, visit, soc_kwh, car_kwh, now, total, o):
+    """Write the car's entries of one row; ``total`` is empty for compact observations."""
+    power = max(row[CAR_POWER], 0.1)
+    low, high = car_range(row, visit, t, soc_kwh, car_kwh, now[LOAD], now[PV])
+    o[:] = 0.0
+    left = 0.0
+    if plugged(visit, t):
+        missing = max(visit[NEEDED_KWH] - car_kwh, 0.0)
+        left = visit[DEPARTURE] - t
+        needed = missing / (row[CAR_ETA_C] * power * DT_H)
+        o[0] = 1.0
+        o[1] = 0.1 * missing
+        o[2] = left / STEPS_PER_DAY
+        o[3] = max(left - needed, -STEPS_PER_DAY) / STEPS_PER_DAY
+        o[4] = min(needed / left, 4.0)
+    elif t < visit[ARRIVAL] < np.inf:
+        o[7] = (visit[ARRIVAL] - t) / STEPS_PER_DAY
+        o[8] = 0.1 * max(visit[NEEDED_KWH] - visit[ARRIVAL_KWH], 0.0)
+    o[5] = low / power
+    o[6] = high / power
+    o[9] = car_kwh / max(row[CAR_CAPACITY], 0.1)
+    o[10] = 0.1 * row[CAR_POWER]
+    o[11] = 0.1 * row[CAR_DISCHARGE]
+    o[12] = (now[PV] - now[LOAD]) / power if row[CAR_POWER] > 0.0 else 0.0
+    if len(o) > 13 and left > 0.0:
+        here = total[t + 1, 0] - total[t, 0]
+        below, lowest = 0, here
+        for k in range(t, t + int(left)):
+            price = total[k + 1, 0] - total[k, 0]
+            below += price < here
+            lowest = min(lowest, price)
+        o[13] = below / left
+        o[14] = 10.0 * (here - lowest)
+
+
+@compiled
+def observe(
+    t, house, soc_kwh, car_kwh, now, visit, state, weather, price_factor, terminal, totals, out
+):  # fmt: skip
     """Write one row of observations a house.
 
     Args:
         t: Period; at T (after the last step) measurements are those of the last period.
-        house: Shape (n, 11).
+        house: Shape (n, 18).
         soc_kwh: Shape (n,), kWh.
+        car_kwh: Energy in the car, shape (n,), kWh.
         now: Measured load, PV and prices, shape (4, n).
+        visit: The car's visit, shape (5, n), or (5, 0) where there are no cars.
         state: Markov state, shape (n,).
         weather: Weather factor of each Markov state, shape (m,).
         price_factor: Price factor of each Markov state, shape (m,).
@@ -139,12 +208,13 @@ def observe(t, house, soc_kwh, now, state, weather, price_factor, terminal, tota
     angle = 2.0 * np.pi * t / STEPS_PER_DAY
     sine, cosine = np.sin(angle), np.cos(angle)
     full = totals.shape[0] > 0
+    cars = visit.shape[1] > 0
     for i in range(len(soc_kwh)):
         row = house[i]
         power = max(row[POWER], 0.1)
         capacity = max(row[CAPACITY], 0.1)
         load, pv = now[LOAD, i], now[PV, i]
-        low, high = battery_range(row, soc_kwh[i], load, pv)
+        low, high = battery_range(row, soc_kwh[i], load, 0.0, pv)
         even = terminal[i] / row[ETA_D]
         o = out[i]
         o[0] = soc_kwh[i] / capacity
@@ -183,6 +253,10 @@ def observe(t, house, soc_kwh, now, state, weather, price_factor, terminal, tota
                 o[26 + k] = 10.0 * mean
                 o[26 + _BINS + k] = (total[b, 1] - total[a, 1]) / capacity
                 o[26 + 2 * _BINS + k] = (total[b, 2] - total[a, 2]) / capacity
+        if cars:
+            total = totals[i] if full else np.zeros((0, 6))
+            first = 26 + 3 * _BINS if full else 21
+            _observe_car(t, row, visit[:, i], soc_kwh[i], car_kwh[i], now[:, i], total, o[first:])
 
 
 def empty_totals(kind: str, n: int) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ STEPS_PER_DAY = 96
 """Periods of an episode: 06:00 to 06:00 in quarter-hours."""
 UNSERVED_EUR_PER_KWH = 3.0
 """Default price of load beyond the import limit, EUR/kWh (about ten times the retail price)."""
+MISSED_EUR_PER_KWH = 1.5
+"""Default price of energy the car lacks at departure, EUR/kWh: half that of unserved load."""
 InverterKind = Literal["hybrid", "separate"]
 """Whether PV and battery share one inverter or have one each."""
 
@@ -70,22 +72,85 @@ class Battery:
 
 @dataclass(frozen=True)
 class Car:
-    """An electric car: sizes only. Without sessions in the series it does nothing.
+    """An electric car and its charger, on the house's side of the meter at unity power factor.
+
+    It is charged while a `Session` of the series has it plugged in, and away otherwise.
+    Stored energy after a step of ``dt`` hours:
+    ``stored + efficiency_charge*charge*dt - discharge*dt/efficiency_discharge``.
 
     Attributes:
         power_kw: Largest charging power, kW.
         capacity_kwh: Usable capacity of the car's battery, kWh.
-        efficiency_charge: Stored per drawn energy, in (0, 1].
+        efficiency_charge: Stored per drawn energy, in [0.001, 1].
+        discharge_kw: Largest power from the car to the house, kW; 0 is no vehicle-to-grid.
+        efficiency_discharge: Delivered per withdrawn energy, in [0.001, 1].
+        wear_eur_per_kwh: Cost of ageing per kWh discharged, EUR/kWh. Driving needs the
+            charging anyway, so that is free of it.
+        missed_eur_per_kwh: Price of energy lacking at departure, EUR/kWh.
     """
 
     power_kw: float
     capacity_kwh: float
     efficiency_charge: float = 0.95
+    discharge_kw: float = 0.0
+    efficiency_discharge: float = 0.95
+    wear_eur_per_kwh: float = 0.02
+    missed_eur_per_kwh: float = MISSED_EUR_PER_KWH
 
     def __post_init__(self) -> None:
         _require(self.power_kw, "power_kw", 0.0, 1e3, open_low=True)
         _require(self.capacity_kwh, "capacity_kwh", 0.0, 1e4, open_low=True)
-        _require(self.efficiency_charge, "efficiency_charge", 0.0, 1.0, open_low=True)
+        _require(self.efficiency_charge, "efficiency_charge", 1e-3, 1.0)
+        _require(self.discharge_kw, "discharge_kw", 0.0, 1e3)
+        _require(self.efficiency_discharge, "efficiency_discharge", 1e-3, 1.0)
+        _require(self.wear_eur_per_kwh, "wear_eur_per_kwh", 0.0, 1e3)
+        _require(self.missed_eur_per_kwh, "missed_eur_per_kwh", 0.0, 1e6)
+
+    def target_kwh(self, session: Session) -> float:
+        """Energy at which charging ends, kWh: what is needed, or all it holds with discharging."""
+        if self.discharge_kw > 0.0:
+            return self.capacity_kwh
+        return min(max(session.needed_kwh, session.arrival_kwh), self.capacity_kwh)
+
+    def unreachable_kwh(self, session: Session) -> float:
+        """Energy that will be missing at departure however it is charged, kWh."""
+        hours = DT_H * (session.departure - session.arrival)
+        most = session.arrival_kwh + self.efficiency_charge * self.power_kw * hours
+        return max(0.0, session.needed_kwh - min(most, self.capacity_kwh))
+
+
+@dataclass(frozen=True)
+class Session:
+    """One visit of the car: plugged in from the start of a period to the start of another.
+
+    Attributes:
+        arrival: First period in which it is plugged in, >= 0.
+        departure: Period at whose start it leaves, > arrival; T is the end of the episode.
+        arrival_kwh: Energy stored at arrival, kWh.
+        needed_kwh: Energy wanted at departure, kWh. More than charger, capacity or time allow
+            is no error: what is missing is priced.
+    """
+
+    arrival: int
+    departure: int
+    arrival_kwh: float
+    needed_kwh: float
+
+    def __post_init__(self) -> None:
+        for name in ("arrival", "departure"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise SeriesError(f"{name} is {value!r}; expected the number of a period.")
+            object.__setattr__(self, name, int(value))
+        if self.arrival < 0 or self.departure <= self.arrival:
+            raise SeriesError(
+                f"the car arrives in period {self.arrival} and departs in {self.departure}; "
+                "expected 0 <= arrival < departure. Correct the session."
+            )
+        for name in ("arrival_kwh", "needed_kwh"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise SeriesError(f"{name} is {value!r}; expected kWh >= 0. Correct the session.")
 
 
 @dataclass(frozen=True)
@@ -186,14 +251,14 @@ class Series:
         import_eur_per_kwh: Price of energy from the grid, shape (T,), EUR/kWh.
         export_eur_per_kwh: Pay for energy into the grid, shape (T,), EUR/kWh; may be negative,
             never above the import price.
-        sessions: Visits of the car; the car is away throughout when empty.
+        sessions: Visits of the car in order of time; it is away throughout when empty.
     """
 
     load_kw: Floats
     pv_kw: Floats
     import_eur_per_kwh: Floats
     export_eur_per_kwh: Floats
-    sessions: tuple[Any, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
     def __post_init__(self) -> None:
         names = ("load_kw", "pv_kw", "import_eur_per_kwh", "export_eur_per_kwh")
@@ -224,11 +289,22 @@ class Series:
                 "expected export_eur_per_kwh <= import_eur_per_kwh. "
                 "Swap the two, or lower the export price."
             )
-        if self.sessions:
-            raise SeriesError(
-                f"got {len(self.sessions)} car sessions; this version has no car model. "
-                "Pass sessions=()."
-            )
+        object.__setattr__(self, "sessions", tuple(self.sessions))
+        free_from = 0
+        for k, session in enumerate(self.sessions):
+            if not isinstance(session, Session):
+                raise SeriesError(f"sessions[{k}] is {session!r}; expected a flexgym.envs.Session.")
+            if session.arrival < free_from:
+                raise SeriesError(
+                    f"sessions[{k}] begins in period {session.arrival}, before the one before it "
+                    f"ends in {free_from}; expected sessions in order that do not overlap."
+                )
+            if session.departure > len(self):
+                raise SeriesError(
+                    f"sessions[{k}] ends in period {session.departure}; expected at most "
+                    f"{len(self)}, the end of the series. Cut it there."
+                )
+            free_from = session.departure
 
     def __len__(self) -> int:
         return len(self.load_kw)

@@ -101,7 +101,7 @@ def render_day(forecast: Series, house: House, outcomes: Floats) -> NDArray[np.u
     Args:
         forecast: Forecast of the episode, T = 96 periods.
         house: The house.
-        outcomes: What happened in the first k periods, shape (k, 13), columns
+        outcomes: What happened in the first k periods, shape (k, 17), columns
             `OUTCOME_NAMES`; k may be 0.
 
     Returns:

@@ -6,7 +6,7 @@ Randomness enters here and nowhere else: an episode of a house is a row of unifo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,26 @@ from flexgym.envs.compiled import compiled
 from flexgym.envs.data import (
     HOUSE_SEEDS,
     Prices,
+    Sessions,
     feeder43,
     load_profiles,
     split_days,
     synthetic_prices,
+    synthetic_sessions,
 )
 from flexgym.envs.data.calendar import EPISODES, START_QUARTER, as_index
-from flexgym.envs.errors import ScenarioError
-from flexgym.envs.household.dynamics import CAPACITY, ETA_D, PV_KWP, check_soc, house_row
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series
+from flexgym.envs.errors import ScenarioError, SeriesError
+from flexgym.envs.household.dynamics import (
+    CAPACITY,
+    ETA_D,
+    PV_KWP,
+    VISIT_ROWS,
+    check_soc,
+    fill_visits,
+    house_row,
+    session_rows,
+)
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series, Session
 from flexgym.envs.uncertainty import Uncertainty, realise, tables
 
 T = STEPS_PER_DAY
@@ -34,15 +45,17 @@ PV_YIELD = 0.85
 TERMINAL_SHARE = 0.9
 """Stored energy left at the end earns this share of what it would save at the mean price."""
 FEEDERS = {"train": 12, "validation": 4, "test": 4}
-"""Feeders whose battery houses make up the default pool of each split."""
+"""Feeders whose houses make up the default pool of each split."""
 
 
-def default_houses(split: str) -> tuple[House, ...]:
-    """Houses with a battery of the split's first feeders, scenario ``calm``."""
+def default_houses(split: str, car: bool = True) -> tuple[House, ...]:
+    """Houses of the split's first feeders, scenario ``calm``: those with battery and car, or
+    all with a battery, whose cars stay away, without."""
     if split not in FEEDERS:
         raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
     seeds = HOUSE_SEEDS[split][: FEEDERS[split]]
-    return tuple(h for seed in seeds for h in feeder43(seed) if h.battery is not None)
+    found = (h for seed in seeds for h in feeder43(seed) if h.battery is not None)
+    return tuple(h for h in found if h.car is not None or not car)
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,14 @@ class Episodes:
     Attributes:
         house: Index of each house in the scenario's pool, shape (n,).
         day: Day of each episode, shape (n,).
-        rows: Numbers of the houses, shape (n, 11).
+        rows: Numbers of the houses, shape (n, 18).
         soc_kwh: State of charge at the start, shape (n,), kWh.
         terminal_price: Pay for stored energy at the end, shape (n,), EUR/kWh.
         forecast: Load, PV, import and export price, shape (T, 4, n).
         exogenous: What happens, shape (T, 4, n).
         state: Markov state, shape (T, n).
+        visits: Visits of the cars, shape (T, 5, n); (T, 5, 0) where the pool has no cars.
+        unreachable_kwh: Energy that cars will lack however they are charged, shape (n,), kWh.
     """
 
     house: Ints
@@ -68,6 +83,8 @@ class Episodes:
     forecast: Floats
     exogenous: Floats
     state: Ints
+    visits: Floats
+    unreachable_kwh: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +98,7 @@ class HouseholdScenario:
         uncertainty: Chains around the forecast.
         initial_soc: State of charge at the start as a share of capacity; None draws it
             uniformly.
+        sessions: Visits of the cars; None where no house has one.
     """
 
     houses: tuple[House, ...]
@@ -88,12 +106,15 @@ class HouseholdScenario:
     prices: Prices
     uncertainty: Uncertainty
     initial_soc: float | None = None
+    sessions: Sessions | None = None
     rows: Floats = field(init=False, repr=False)
     _load: Floats = field(init=False, repr=False)
     _load_shape: Ints = field(init=False, repr=False)
     _year: Floats = field(init=False, repr=False)
     _covered: Ints = field(init=False, repr=False)
     _tables: tuple = field(init=False, repr=False)
+    _visits: Floats = field(init=False, repr=False)
+    _unreachable: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         known = load_profiles().load
@@ -156,6 +177,41 @@ class HouseholdScenario:
         object.__setattr__(self, "_year", year)
         object.__setattr__(self, "_covered", self.prices.covered_days())
         object.__setattr__(self, "_tables", tables(self.uncertainty))
+        visits, unreachable = self._tabulated_visits()
+        object.__setattr__(self, "_visits", visits)
+        object.__setattr__(self, "_unreachable", unreachable)
+
+    def _tabulated_visits(self) -> tuple[Floats, Floats]:
+        """Visits by house and day, shape (houses, 365, most a day, 5), inf where there is none,
+        and the energy that cannot be charged, shape (houses, 365), kWh.
+
+        Raises:
+            ScenarioError: There are cars but no sessions, or one does not fit its car.
+        """
+        if not self.has_cars:
+            return np.empty((0, 0, 0, VISIT_ROWS)), np.zeros((len(self.houses), EPISODES))
+        if self.sessions is None:
+            raise ScenarioError(
+                "sessions is None and there are houses with a car; expected a flexgym.envs.data."
+                "Sessions. Pass synthetic_sessions(houses), or car=False to create."
+            )
+        found = {}
+        unreachable = np.zeros((len(self.houses), EPISODES))
+        for i, house in enumerate(self.houses):
+            for day in range(EPISODES):
+                sessions = self.sessions_of(i, day)
+                try:
+                    rows = session_rows(house.car, sessions)
+                except SeriesError as error:
+                    raise ScenarioError(f"house {i}, day {day}: {error}") from error
+                if house.car is not None and len(rows):
+                    found[i, day] = rows
+                    unreachable[i, day] = sum(map(house.car.unreachable_kwh, sessions))
+        most = max((len(rows) for rows in found.values()), default=0)
+        table = np.full((len(self.houses), EPISODES, most, VISIT_ROWS), np.inf)
+        for (i, day), rows in found.items():
+            table[i, day, : len(rows)] = rows
+        return table, unreachable
 
     @classmethod
     def create(
@@ -166,6 +222,8 @@ class HouseholdScenario:
         split: str = "train",
         uncertainty: str | Uncertainty = "markov",
         initial_soc: float | None = None,
+        car: bool = True,
+        sessions: Sessions | None = None,
     ) -> HouseholdScenario:
         """Fill in defaults; see `HouseholdEnv` for the arguments.
 
@@ -175,9 +233,21 @@ class HouseholdScenario:
         if split not in FEEDERS:
             raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
         if houses is None:
-            houses = default_houses(split)
+            houses = default_houses(split, car)
         elif isinstance(houses, House):
             houses = (houses,)
+        houses = tuple(houses)
+        if not car:
+            houses = tuple(replace(h, car=None) if isinstance(h, House) else h for h in houses)
+        if sessions is not None and not isinstance(sessions, Sessions):
+            raise ScenarioError(
+                f"sessions is {type(sessions).__name__}; expected flexgym.envs.data.Sessions. "
+                "Read your file with load_sessions(path)."
+            )
+        if not any(isinstance(h, House) and h.car is not None for h in houses):
+            sessions = None
+        elif sessions is None:
+            sessions = synthetic_sessions(houses)
         if prices is None:
             prices = synthetic_prices()
         elif not isinstance(prices, Prices):
@@ -195,7 +265,27 @@ class HouseholdScenario:
         else:
             single = as_index(days)
             chosen = np.array([single]) if single is not None else np.array(list(days))  # type: ignore[arg-type]
-        return cls(tuple(houses), chosen, prices, Uncertainty.named(uncertainty), initial_soc)
+        chains = Uncertainty.named(uncertainty)
+        return cls(houses, chosen, prices, chains, initial_soc, sessions)
+
+    @property
+    def has_cars(self) -> bool:
+        """Whether any house of the pool has a car."""
+        return any(house.car is not None for house in self.houses)
+
+    def sessions_of(self, house: int, day: int) -> tuple[Session, ...]:
+        """Visits of one house's car on one day."""
+        if self.sessions is None or self.houses[house].car is None:
+            return ()
+        return self.sessions.of(int(house), int(day))
+
+    def visits(self, house: Ints, day: Ints) -> Floats:
+        """Visits of the cars on n house-days, shape (T, 5, n); (T, 5, 0) without cars."""
+        n = len(house) if self.has_cars else 0
+        out = np.empty((T, VISIT_ROWS, n))
+        if n:
+            _fill_visits(house, day, self._visits, out)
+        return out
 
     @property
     def draws(self) -> int:
@@ -221,7 +311,8 @@ class HouseholdScenario:
         """Forecast of one house's day, and the pay for energy left at its end."""
         index = np.array([house])
         forecast = self.forecast(index, np.array([day]))
-        return Series(*forecast[:, :, 0].T), float(self.terminal_price(index, forecast)[0])
+        series = Series(*forecast[:, :, 0].T, sessions=self.sessions_of(house, day))
+        return series, float(self.terminal_price(index, forecast)[0])
 
     def draw(
         self,
@@ -270,8 +361,17 @@ class HouseholdScenario:
         realise(forecast, rating, paths, weather, price, load, exogenous, state)
         terminal = self.terminal_price(house, forecast)
         return Episodes(
-            house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state
-        )
+            house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state,
+            self.visits(house, day), self._unreachable[house, day],
+        )  # fmt: skip
+
+
+@compiled
+def _fill_visits(house, day, table, out):
+    one = np.empty((out.shape[0], out.shape[1]))
+    for i in range(len(house)):
+        fill_visits(table[house[i], day[i]], one)
+        out[:, :, i] = one
 
 
 @compiled

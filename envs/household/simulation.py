@@ -9,14 +9,19 @@ import numpy as np
 
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError
 from flexgym.envs.household import observation as obs
+from flexgym.envs.household.action_map import ACTION_MAPS
 from flexgym.envs.household.dynamics import (
-    ACTION_MAPS,
+    ARRIVAL,
+    CAR_POWER,
+    DEPARTURE,
+    NEEDED_KWH,
     OUTCOME_NAMES,
     POWER,
-    actions_from_battery,
+    actions_from_powers,
+    plug_in,
     step,
 )
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series, Session
 from flexgym.envs.household.scenario import Episodes, HouseholdScenario
 
 CURTAILMENTS = ("automatic", "action")
@@ -31,8 +36,10 @@ class HouseholdSimulation:
         n: Number of houses.
         t: Current period, 0 to 96.
         soc_kwh: State of charge, shape (n,), kWh.
+        car_kwh: Energy in the car, shape (n,), kWh; 0 while it is away.
+        cars: Whether any house of the pool has a car, so that actions have an entry for it.
         episodes: What was drawn for the current episodes.
-        outcome: Results of the last period, shape (n, 13), columns `OUTCOME_NAMES`.
+        outcome: Results of the last period, shape (n, 17), columns `OUTCOME_NAMES`.
     """
 
     episodes: Episodes
@@ -52,9 +59,11 @@ class HouseholdSimulation:
         ):
             if value not in known:
                 raise ScenarioError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
-        self.observation_names = obs.observation_names(observation)
         self.scenario, self.n = scenario, n
-        self.action_names = ("battery",) if curtailment == "automatic" else ("battery", "pv_used")
+        self.cars = scenario.has_cars
+        self.observation_names = obs.observation_names(observation, self.cars)
+        names = {"battery": True, "car": self.cars, "pv_used": curtailment == "action"}
+        self.action_names = tuple(name for name, there in names.items() if there)
         self.t = STEPS_PER_DAY  # nothing to play before `begin`
         self._kind = ACTION_MAPS.index(action_map)
         self._uniform = np.empty((n, scenario.draws))
@@ -65,7 +74,7 @@ class HouseholdSimulation:
         self._price = uncertainty.price_factor
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("episodes", "soc_kwh", "outcome"):
+        if name in ("episodes", "soc_kwh", "car_kwh", "outcome"):
             raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -104,6 +113,8 @@ class HouseholdSimulation:
         self.episodes = self.scenario.draw(self._uniform, **given)
         self.t = 0
         self.soc_kwh = self.episodes.soc_kwh.copy()
+        self.car_kwh = np.zeros(self.n)
+        plug_in(0, self.visit, self.car_kwh)
         self.outcome = np.zeros((self.n, len(OUTCOME_NAMES)))
         if self._full:
             obs.summarise(self.episodes.forecast, self._totals)
@@ -119,6 +130,20 @@ class HouseholdSimulation:
         return self.episodes.exogenous[min(self.t, STEPS_PER_DAY - 1)]
 
     @property
+    def visit(self) -> Floats:
+        """Visits of the cars that run now or come next, shape (5, n), or (5, 0) without cars."""
+        return self.episodes.visits[min(self.t, STEPS_PER_DAY - 1)]
+
+    @property
+    def missing_kwh(self) -> Floats:
+        """Energy the plugged-in cars lack, shape (n,), kWh; 0 for those that are away."""
+        if not self.cars or self.done:
+            return np.zeros(self.n)
+        visit = self.visit
+        there = (visit[ARRIVAL] <= self.t) & (self.t < visit[DEPARTURE])
+        return np.where(there, (visit[NEEDED_KWH] - self.car_kwh).clip(0.0), 0.0)
+
+    @property
     def state(self) -> np.ndarray:
         """Markov state observed now, shape (n,)."""
         return self.episodes.state[min(self.t, STEPS_PER_DAY - 1)]
@@ -129,11 +154,14 @@ class HouseholdSimulation:
 
     def forecast_series(self, i: int = 0) -> Series:
         """Forecast of row i's episode."""
-        return Series(*self.episodes.forecast[:, :, i].T)
+        return Series(*self.episodes.forecast[:, :, i].T, sessions=self._sessions(i))
 
     def realised_series(self, i: int = 0) -> Series:
         """What happens in row i's episode, the future included."""
-        return Series(*self.episodes.exogenous[:, :, i].T)
+        return Series(*self.episodes.exogenous[:, :, i].T, sessions=self._sessions(i))
+
+    def _sessions(self, i: int) -> tuple[Session, ...]:
+        return self.scenario.sessions_of(self.episodes.house[i], self.episodes.day[i])
 
     def observe(self) -> np.ndarray:
         """Observation of each house, shape (n, d), float32."""
@@ -142,7 +170,9 @@ class HouseholdSimulation:
             self.t,
             self.episodes.rows,
             self.soc_kwh,
+            self.car_kwh,
             self.now,
+            self.visit,
             self.state,
             self._weather,
             self._price,
@@ -159,7 +189,7 @@ class HouseholdSimulation:
             action: Shape (n, number of actions), any float type, in [-1, 1].
 
         Returns:
-            What happened, shape (n, 13), columns `OUTCOME_NAMES`.
+            What happened, shape (n, 17), columns `OUTCOME_NAMES`.
 
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
@@ -183,23 +213,35 @@ class HouseholdSimulation:
         outcome = np.empty((self.n, len(OUTCOME_NAMES)))
         step(
             self._kind,
+            self.t,
             last,
             np.ascontiguousarray(played),
             episodes.rows,
             episodes.exogenous[self.t],
+            episodes.visits[self.t],
             episodes.terminal_price,
             self.soc_kwh,
+            self.car_kwh,
             outcome,
         )
         self.outcome = outcome
         self.t += 1
+        if not last:
+            plug_in(self.t, self.visit, self.car_kwh)
         return outcome
 
-    def action(self, battery_kw: Floats, pv_share: Floats | float = 1.0) -> Floats:
-        """Actions that play battery powers: the right inverse of the action map.
+    def action(
+        self,
+        battery_kw: Floats,
+        pv_share: Floats | float = 1.0,
+        *,
+        car_kw: Floats | float = 0.0,
+    ) -> Floats:
+        """Actions that play battery and car powers: the right inverse of the action map.
 
         Args:
-            battery_kw: Shape (n,), kW, feasible now.
+            battery_kw: Shape (n,), kW, feasible now beside the car.
+            car_kw: Shape (n,) or a number, kW, feasible now; read if the pool has cars.
             pv_share: Share of the usable PV range, in [0, 1]; read if PV is an action.
 
         Returns:
@@ -211,14 +253,23 @@ class HouseholdSimulation:
         power = np.ascontiguousarray(battery_kw, dtype=np.float64)
         if power.shape != (self.n,):
             raise ActionError(f"battery_kw has shape {power.shape}; expected ({self.n},).")
+        car = np.zeros(self.n)
+        if np.shape(car_kw) not in ((), (self.n,)):
+            raise ActionError(f"car_kw has shape {np.shape(car_kw)}; expected () or ({self.n},).")
+        car[:] = car_kw
         action = np.empty((self.n, len(self.action_names)))
         rows = self.episodes.rows
-        bad = actions_from_battery(self._kind, power, rows, self.soc_kwh, self.now, action)
+        bad = actions_from_powers(
+            self._kind, power, car, rows, self.t, self.soc_kwh, self.car_kwh, self.now,
+            self.visit, action,
+        )  # fmt: skip
         if bad >= 0:
             raise ActionError(
-                f"battery_kw is {power[bad]:g} in row {bad}; expected a power that is feasible "
-                f"now (rating {rows[bad, POWER]:g} kW, state of charge {self.soc_kwh[bad]:g} kWh)."
+                f"battery_kw is {power[bad]:g} and car_kw {car[bad]:g} in row {bad}; expected "
+                f"powers that are feasible now (battery {rows[bad, POWER]:g} kW, state of charge "
+                f"{self.soc_kwh[bad]:g} kWh; car {rows[bad, CAR_POWER]:g} kW, "
+                f"{self.car_kwh[bad]:g} kWh)."
             )
-        if action.shape[1] > 1:
-            action[:, 1] = 2.0 * np.asarray(pv_share) - 1.0
+        if "pv_used" in self.action_names:
+            action[:, -1] = 2.0 * np.asarray(pv_share) - 1.0
         return action

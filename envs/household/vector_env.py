@@ -59,6 +59,11 @@ class HouseholdVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Pay for energy left at the end, shape (num_envs,), EUR/kWh."""
         return self.simulation.episodes.terminal_price
 
+    @property
+    def missing_kwh(self) -> Floats:
+        """Energy the plugged-in cars lack, shape (num_envs,), kWh."""
+        return self.simulation.missing_kwh
+
     def reset(
         self,
         *,
@@ -111,6 +116,7 @@ class HouseholdVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 "house": episodes.house.copy(),
                 "day": episodes.day.copy(),
                 "soc_kwh": episodes.soc_kwh.copy(),
+                "unreachable_kwh": episodes.unreachable_kwh,
                 "terminal_eur_per_kwh": episodes.terminal_price.copy(),
             }
         )
