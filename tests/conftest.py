@@ -1,11 +1,12 @@
 """Random houses and days that press on every limit, shared by all rooms."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flexgym.envs import Battery, House, Series
+from flexgym.envs import Battery, Car, House, Series, Session
 
 
 def _one_of(rng, *choices):
@@ -65,10 +66,59 @@ def draw_house_day(rng, periods=96):
     return house, draw_series(rng, house, periods), soc, terminal
 
 
+def _car(rng):
+    return Car(
+        power_kw=rng.uniform(1.0, 11.0),
+        capacity_kwh=_one_of(rng, rng.uniform(2.0, 10.0), rng.uniform(20.0, 80.0)),
+        efficiency_charge=_one_of(rng, 1.0, rng.uniform(0.7, 1.0)),
+        discharge_kw=_one_of(rng, 0.0, rng.uniform(0.5, 11.0)),
+        efficiency_discharge=_one_of(rng, 1.0, rng.uniform(0.7, 1.0)),
+        wear_eur_per_kwh=_one_of(rng, 0.0, 0.02, rng.uniform(0.0, 0.1)),
+        missed_eur_per_kwh=rng.uniform(0.6, 2.9),
+    )
+
+
+def _session(rng, car, arrival, departure):
+    stored = _one_of(rng, 0.0, 1.0, rng.random(), rng.random()) * car.capacity_kwh
+    within = car.efficiency_charge * car.power_kw * 0.25 * (departure - arrival)
+    needed = _one_of(
+        rng,
+        rng.random() * stored,
+        rng.random() * car.capacity_kwh,
+        rng.uniform(1.0, 1.2) * car.capacity_kwh,
+        stored + rng.uniform(0.5, 1.5) * within,
+        min(stored + rng.random() * within, car.capacity_kwh),
+    )
+    return Session(arrival, departure, stored, needed)
+
+
+def draw_car_house_day(rng, periods=96):
+    """As `draw_house_day`, with a car that visits up to twice; often its need is out of reach."""
+    house, series, soc, terminal = draw_house_day(rng, periods)
+    car = _car(rng)
+    house = replace(house, car=car)
+    if rng.random() < 0.15:
+        house, soc = replace(house, battery=None), 0.0
+    count = min(int(rng.integers(3)), (periods + 1) // 2)
+    at = np.sort(rng.choice(periods + 1, 2 * count, replace=False))
+    if count and rng.random() < 0.3:
+        at[0] = 0
+    if count and rng.random() < 0.3:
+        at[-1] = periods
+    sessions = tuple(_session(rng, car, *pair) for pair in at.reshape(-1, 2).tolist())
+    return house, replace(series, sessions=sessions), soc, terminal
+
+
 @pytest.fixture(scope="session")
 def random_house_day():
     """The function ``(rng, periods=96) -> (house, series, soc_kwh, terminal_eur_per_kwh)``."""
     return draw_house_day
+
+
+@pytest.fixture(scope="session")
+def random_car_house_day():
+    """The function ``(rng, periods=96) -> (house, series, soc_kwh, terminal_eur_per_kwh)``."""
+    return draw_car_house_day
 
 
 @pytest.fixture(scope="session")

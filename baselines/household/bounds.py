@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.baselines.household.tables import Functions
+from flexgym.baselines.household.tables import Functions, OneStore
 from flexgym.envs.charts.recursion import convolve
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
@@ -30,7 +30,7 @@ _MOST_CELLS = 8192
 
 
 @compiled
-def _sample(value, slopes, lengths, count, grid, out_value, out_left, out_right, weight):
+def sample(value, slopes, lengths, count, grid, out_value, out_left, out_right, weight):
     """Add weight times value, left and right slope at the grid points to the outputs."""
     k = 0
     start = 0.0
@@ -50,7 +50,7 @@ def _sample(value, slopes, lengths, count, grid, out_value, out_left, out_right,
 
 
 @compiled
-def _tangents(value, left, right, grid, slopes, lengths):
+def tangents(value, left, right, grid, slopes, lengths):
     """Segments of the greatest of the tangents at the grid points; returns their number."""
     n = 0
     for j in range(len(value) - 1):
@@ -95,7 +95,7 @@ def _backward(house, series, terminal, weather, price, transition, noise, chance
         right[:] = 0.0
         for s in range(m):
             if lower:
-                count = _tangents(ends[s], ends_left[s], ends_right[s], grid, slopes, lengths)
+                count = tangents(ends[s], ends_left[s], ends_right[s], grid, slopes, lengths)
             else:
                 count = cells
                 for j in range(cells):
@@ -111,11 +111,11 @@ def _backward(house, series, terminal, weather, price, transition, noise, chance
                     house[RETENTION], house[CAPACITY], ends[s, 0], slopes, lengths, 0, count,
                     psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
                 )  # fmt: skip
-                _sample(start, merged, widths, n, grid, values[t, s], left[s], right[s], chance[k])
+                sample(start, merged, widths, n, grid, values[t, s], left[s], right[s], chance[k])
     return values, left, right
 
 
-def _place(grid: Floats, values: Floats, cells: int) -> Floats:
+def place(grid: Floats, values: Floats, cells: int) -> Floats:
     """Grid of ``cells`` cells that is dense where the functions bend.
 
     The error of a chord grows with curvature times length squared, so the density follows
@@ -136,7 +136,7 @@ def _place(grid: Floats, values: Floats, cells: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Bounds(OneStore):
     """Upper bound of every period and the certified distance to the lower one at the start.
 
     Attributes:
@@ -177,10 +177,10 @@ class Bounds:
         values, _, _ = _backward(*problem, grid, False)
         cells = _CELLS
         while True:
-            grid = _place(grid, values, cells)
+            grid = place(grid, values, cells)
             values, _, _ = _backward(*problem, grid, False)
             lower, left, right = _backward(*problem, grid, True)
-            gap = _distance(values[0], lower[0], left, right, grid)
+            gap = distance(values[0], lower[0], left, right, grid)
             if gap <= tolerance_eur:
                 return cls(grid, values, lower[0].copy(), problem[5], gap)
             if cells >= _MOST_CELLS:
@@ -193,20 +193,20 @@ class Bounds:
             )
 
     def before(self, t: int) -> Functions:
-        """See `Tables`."""
-        return self._functions(self.values[t])
+        """See `OneStore`."""
+        return self._piecewise(self.values[t])
 
-    def after(self, t: int) -> Functions:
-        """See `Tables`."""
-        return self._functions(self.transition @ self.values[t + 1])
+    def functions_after(self, t: int) -> Functions:
+        """See `OneStore`."""
+        return self._piecewise(self.transition @ self.values[t + 1])
 
-    def _functions(self, values: Floats) -> Functions:
+    def _piecewise(self, values: Floats) -> Functions:
         length = np.diff(self.grid_kwh)
         shape = (len(values), len(length))
         return values[:, 0], np.diff(values, axis=1) / length, np.broadcast_to(length, shape)
 
 
-def _distance(upper: Floats, lower: Floats, left: Floats, right: Floats, grid: Floats) -> float:
+def distance(upper: Floats, lower: Floats, left: Floats, right: Floats, grid: Floats) -> float:
     """Largest distance of chords above tangents: at a grid point or where tangents cross."""
     worst = float((upper - lower).max())
     a, b = right[:, :-1], left[:, 1:]

@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from flexgym.baselines.household.bounds import Bounds
-from flexgym.baselines.household.tables import ExactTree, Functions, KnownDay, Tables
+from flexgym.baselines.household.program_day import ProgramDay
+from flexgym.baselines.household.solution_cache import SolutionCache
+from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
+from flexgym.baselines.household.two_store_bounds import Problem, TwoStoreBounds
+from flexgym.baselines.household.uncontrolled import uncontrolled_cost
 from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
-from flexgym.envs.charts.capability import capability
+from flexgym.envs.charts.capability import capability, kink_powers
 from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
 from flexgym.envs.household.dynamics import (
+    ARRIVAL,
+    ARRIVAL_KWH,
     CAPACITY,
+    CAR_MISSED,
+    DEPARTURE,
     PV_KWP,
+    RETENTION,
     UNSERVED,
     check_soc,
     house_row,
+    visits,
 )
 from flexgym.envs.household.params import Floats, House, Series
 from flexgym.envs.household.stage import is_convex
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 TOLERANCE_EUR = 1e-4
+"""Certified gap of one store, EUR a house-day."""
+TOLERANCE_SHARE = 0.005
+"""Certified gap of two stores, as a share of the value of flexibility."""
 
 
 @dataclass(frozen=True)
 class CostToGo:
-    """Least expected cost from any period and state of charge to the end of the day.
+    """Least expected cost from any period and stored energy to the end of the day.
+
+    The same for houses with and without a car. Where the car is plugged in, the energy in it
+    is part of the state; elsewhere ``car_kwh`` is None.
 
     Attributes:
         house: The house.
@@ -38,7 +55,7 @@ class CostToGo:
         terminal_eur_per_kwh: Pay for stored energy at the end, EUR/kWh.
         tables: Where the functions are kept.
         gap_eur: Certified distance between the upper bound that `value` reports and the
-            exact value in period 0, EUR; 0 where the recursion is exact.
+            exact value in period 0, EUR; 0 where the solution is exact.
     """
 
     house: House
@@ -69,35 +86,82 @@ class CostToGo:
         Args:
             t: Period, 0 to T.
             soc_kwh: State of charge, kWh; any shape.
-            car_kwh: Must be None: these houses have no car.
+            car_kwh: Energy in the car, kWh; None where it is away or just arrives.
             state: Markov state of period t; None averages over the stationary distribution.
 
         Raises:
-            StateError: The state of charge lies outside the battery's limits.
+            StateError: An energy lies outside its limits, or the car's is missing.
             ScenarioError: No such period or Markov state.
         """
-        _no_car(car_kwh)
         if not 0 <= t <= len(self.series):
             raise ScenarioError(f"t is {t}; expected a period from 0 to {len(self.series)}.")
         soc = np.asarray(soc_kwh, dtype=np.float64)
         check_soc(soc, house_row(self.house)[CAPACITY])
-        functions = self.tables.before(t)
         if state is None:
             weights = self._model.stationary
         else:
             weights = np.eye(self._model.n_states)[self._model.check_state(state)]
-        total = np.zeros(soc.shape)
-        for s in np.flatnonzero(weights):
-            total = total + weights[s] * _interpolate(functions, int(s), soc)
+        total = self.tables.value(t, soc, self._car_energy(t, car_kwh), weights)
         return float(total) if total.ndim == 0 else total
 
-    def after(self, t: int, *, state: int | None = None) -> ConvexPiecewiseLinear:
-        """Expected cost after period t against stored energy, given the state of period t."""
+    def after(
+        self, t: int, *, state: int | None = None, car_kwh: float | None = None
+    ) -> ConvexPiecewiseLinear:
+        """Expected cost after period t against the battery's energy, given the state of t.
+
+        Where the car is plugged in in period t, ``car_kwh`` is its energy at the end of it;
+        what it then misses on leaving is part of the cost.
+        """
+        self._check_period(t)
+        return self.tables.after(t, self._model.check_state(state), self._car_energy(t, car_kwh))
+
+    def _check_period(self, t: int) -> None:
         if not 0 <= t < len(self.series):
             raise ScenarioError(f"t is {t}; expected a period from 0 to {len(self.series) - 1}.")
-        value, slopes, lengths = self.tables.after(t)
-        s = self._model.check_state(state)
-        return ConvexPiecewiseLinear.from_slopes(0.0, value[s], slopes[s], lengths[s])
+
+    @cached_property
+    def _visits(self) -> Floats:
+        return visits(self.house.car, self.series.sessions, len(self.series))
+
+    @cached_property
+    def _row(self) -> Floats:
+        return house_row(self.house)
+
+    def _car_energy(self, t: int, car_kwh: float | None) -> float:
+        """Energy in the car as the tables read it, kWh."""
+        there = t < len(self.series) and (
+            self._visits[t, ARRIVAL] <= t < self._visits[t, DEPARTURE]
+        )
+        if not there:
+            if car_kwh is not None:
+                raise StateError(
+                    f"car_kwh is {car_kwh} in period {t}, in which no car is plugged in; expected "
+                    "None."
+                )
+            return 0.0
+        if car_kwh is not None:
+            return float(car_kwh)
+        if self._visits[t, ARRIVAL] < t:
+            raise StateError(
+                f"car_kwh is None in period {t}, in which the car is plugged in; expected the "
+                "energy stored in it, kWh."
+            )
+        return float(self._visits[t, ARRIVAL_KWH])
+
+    @property
+    def uncontrolled_eur(self) -> float:
+        """Expected cost of the day with an empty battery idle and the car charged at once."""
+        model = self._model
+        return uncontrolled_cost(self._row, _rows(self.series), self._visits, model)
+
+    def flexibility_eur(self, soc_kwh: float = 0.0) -> float:
+        """Value of flexibility: what the optimum saves over uncontrolled devices, EUR.
+
+        Measured against `value`, so at most ``gap_eur`` too small.
+        """
+        left = soc_kwh * self._row[RETENTION] ** len(self.series)
+        uncontrolled = self.uncontrolled_eur - self.terminal_eur_per_kwh * left
+        return uncontrolled - float(self.value(0, soc_kwh))
 
     def chart(
         self,
@@ -114,19 +178,19 @@ class CostToGo:
         Args:
             t: Period, 0 to T - 1.
             soc_kwh: State of charge, kWh.
-            car_kwh: Must be None: these houses have no car.
+            car_kwh: Energy in the car, kWh; None where it is away or just arrives.
             state: Markov state observed now; needed where there is uncertainty.
             load_kw: Load measured, kW; default the forecast.
             pv_kw: PV measured, kW; default the forecast under the state's weather.
 
         Raises:
-            StateError: The state of charge lies outside the battery's limits.
+            StateError: An energy lies outside its limits, or the car's is missing.
             ScenarioError: No such period or Markov state, or a negative measurement.
         """
-        _no_car(car_kwh)
-        row = house_row(self.house)
+        self._check_period(t)
+        row = self._row
         check_soc(soc_kwh, row[CAPACITY])
-        later = self.after(t, state=state)
+        stored = self._car_energy(t, car_kwh)
         s = self._model.check_state(state)
         weather = self._model.weather_factor[s]
         expected = realised_pv(weather, self.series.pv_kw[t], row[PV_KWP])
@@ -138,7 +202,9 @@ class CostToGo:
         buy = self.series.import_eur_per_kwh[t] * self._model.price_factor[s]
         sell = self.series.export_eur_per_kwh[t]
         limits = capability(self.house)
-        return house_chart(row, float(soc_kwh), load, pv, buy, sell, later, limits)
+        kinks = kink_powers(limits, pv)
+        ahead = self.tables.ahead(t, s, float(soc_kwh), stored, kinks)
+        return house_chart(row, float(soc_kwh), load, pv, buy, sell, ahead, limits)
 
 
 def cost_to_go(
@@ -147,9 +213,13 @@ def cost_to_go(
     *,
     uncertainty: Uncertainty | str | None = None,
     terminal_eur_per_kwh: float = 0.0,
-    tolerance_eur: float = TOLERANCE_EUR,
+    tolerance_eur: float | None = None,
+    cache: SolutionCache | None = None,
 ) -> CostToGo:
-    """Solve a house's day by exact dynamic programming.
+    """Solve a house's day: exactly where it is known, else to a certified gap.
+
+    Without a car, or where it stays away, slopes are merged. With battery and car a known day
+    is a linear program, and an uncertain one is enclosed by two bounds.
 
     Args:
         house: The house.
@@ -157,13 +227,16 @@ def cost_to_go(
         uncertainty: Chains around the forecast, or their name (``"markov"``); None for a known
             day, which is solved exactly.
         terminal_eur_per_kwh: Pay for stored energy at the end, EUR/kWh.
-        tolerance_eur: Certified gap to reach with uncertainty, EUR; 0 keeps every segment,
-            which is exact and possible on small trees only.
+        tolerance_eur: Certified gap to reach with uncertainty, EUR; None is 1e-4 for one
+            store and 0.5 % of the value of flexibility for two. 0 keeps every segment, which
+            is exact and possible for one store on small trees only.
+        cache: Where solutions for two stores are kept and looked up.
 
     Raises:
         ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
         SolverError: The tolerance cannot be reached.
         HouseError: The pay for stored energy is not finite.
+        SeriesError: The sessions do not fit the car.
         ScenarioError: Unknown uncertainty, or a negative tolerance.
     """
     if not math.isfinite(terminal_eur_per_kwh):
@@ -173,12 +246,11 @@ def cost_to_go(
             f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number >= 0. A negative "
             "one makes losses pay; perfect_foresight solves known days with it."
         )
-    if not (math.isfinite(tolerance_eur) and tolerance_eur >= 0):
+    if tolerance_eur is not None and not (math.isfinite(tolerance_eur) and tolerance_eur >= 0):
         raise ScenarioError(f"tolerance_eur is {tolerance_eur}; expected a number >= 0.")
     row = house_row(house)
-    rows = np.stack(
-        [series.load_kw, series.pv_kw, series.import_eur_per_kwh, series.export_eur_per_kwh]
-    )
+    rows = _rows(series)
+    visit = visits(house.car, series.sessions, len(series))
     if uncertainty is not None:
         uncertainty = Uncertainty.named(uncertainty)
     model = uncertainty or Uncertainty.named("none")
@@ -188,16 +260,59 @@ def cost_to_go(
         rows[0] *= model.load_factors[0]
         rows[1] = _pv_under(model.weather_factor[0], row, rows[1])
         rows[2] *= model.price_factor[0]
-        tables: Tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
+        tables: Tables
+        if series.sessions:
+            day = Series(*rows, sessions=series.sessions)
+            tables = ProgramDay(house, day, terminal_eur_per_kwh)
+        else:
+            tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
+    elif series.sessions:
+        if tolerance_eur == 0.0:
+            raise ScenarioError(
+                "tolerance_eur is 0 for a house with battery and car; expected a number > 0, or "
+                "None for 0.5 % of the value of flexibility."
+            )
+        problem = Problem(row, rows, visit, float(terminal_eur_per_kwh), model)
+        tables = _two_stores(problem, tolerance_eur, cache)
     elif tolerance_eur == 0.0 or row[CAPACITY] == 0.0:
         tables = ExactTree.solve(row, rows, terminal_eur_per_kwh, model)
     else:
-        tables = Bounds.solve(row, rows, terminal_eur_per_kwh, model, tolerance_eur)
+        tolerance = TOLERANCE_EUR if tolerance_eur is None else tolerance_eur
+        tables = Bounds.solve(row, rows, terminal_eur_per_kwh, model, tolerance)
     return CostToGo(house, series, uncertainty, float(terminal_eur_per_kwh), tables)
+
+
+def _two_stores(
+    problem: Problem, tolerance_eur: float | None, cache: SolutionCache | None
+) -> TwoStoreBounds:
+    """Solve, or take from the cache."""
+
+    def solve() -> TwoStoreBounds:
+        uncontrolled = uncontrolled_cost(
+            problem.house, problem.series, problem.visits, problem.uncertainty
+        )
+        return TwoStoreBounds.solve(problem, tolerance_eur, TOLERANCE_SHARE, uncontrolled)
+
+    if cache is None:
+        return solve()
+    return cache.get(problem, (tolerance_eur, TOLERANCE_SHARE), solve)
+
+
+def _rows(series: Series) -> Floats:
+    """Load, PV, import and export price, shape (4, T)."""
+    return np.stack(
+        [series.load_kw, series.pv_kw, series.import_eur_per_kwh, series.export_eur_per_kwh]
+    )
 
 
 def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
     """Raise `ConvexityError` where some outcome's cost is not convex in stored energy."""
+    if row[CAR_MISSED] > row[UNSERVED]:
+        raise ConvexityError(
+            f"energy the car lacks costs {row[CAR_MISSED]:g} EUR/kWh and unserved load "
+            f"{row[UNSERVED]:g}; expected unserved load to cost at least as much. Raise "
+            "unserved_eur_per_kwh or lower missed_eur_per_kwh."
+        )
     load, pv, buy, sell = rows
     for s in range(model.n_states):
         paid = buy * model.price_factor[s]
@@ -222,15 +337,3 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
 
 def _pv_under(factor: float, row: Floats, pv_kw: Floats) -> Floats:
     return np.minimum(factor * pv_kw, np.maximum(row[PV_KWP], pv_kw))
-
-
-def _interpolate(functions: Functions, state: int, soc: Floats) -> Floats:
-    value, slopes, lengths = (f[state] for f in functions)
-    x = np.concatenate([[0.0], np.cumsum(lengths)])
-    y = value + np.concatenate([[0.0], np.cumsum(slopes * lengths)])
-    return np.interp(soc, x, y)
-
-
-def _no_car(car_kwh: float | None) -> None:
-    if car_kwh is not None:
-        raise StateError(f"car_kwh is {car_kwh}; this house has no car. Pass car_kwh=None.")

@@ -102,8 +102,9 @@ class HouseDayProgram:
         self._stored = self._soc + T + 1
         self._columns = self._stored + (0 if self._car is None else T + 1)
         self._row = house_row(house)
-        self._series: Series | None = None
         self._start = 0
+        most = 0.0 if self._car is None else self._car.capacity_kwh
+        self._car_low, self._car_high = np.zeros(T + 1), np.full(T + 1, most)
         self._highs = highspy.Highs()
         for option, setting in _OPTIONS:
             self._highs.setOptionValue(option, setting)
@@ -191,13 +192,12 @@ class HouseDayProgram:
         """Seconds spent inside HiGHS so far, by its own clock: without updating the model."""
         return self._highs.getRunTime()
 
-    def load(self, series: Series, *, terminal_eur_per_kwh: float = 0.0, start: int = 0) -> None:
+    def load(self, series: Series, *, terminal_eur_per_kwh: float = 0.0) -> None:
         """Take up a day; the model keeps its basis from the one before.
 
         Args:
             series: What happens, T periods.
             terminal_eur_per_kwh: Pay for energy in the battery at the end, EUR/kWh.
-            start: Period the day is played from.
 
         Raises:
             ConvexityError: The import price exceeds the price of unserved load.
@@ -237,6 +237,7 @@ class HouseDayProgram:
         self._cost[self._soc + T] = -terminal_eur_per_kwh
         if self._earlier:
             self._cost[self._soc : self._columns] -= _EARLIER
+        self._release(self._start)
         index = np.arange(self._columns, dtype=np.int32)
         self._highs.changeColsCost(len(index), index, self._cost)
         changed = np.arange(_PV * T, _PV * T + upper.size, dtype=np.int32)
@@ -247,11 +248,9 @@ class HouseDayProgram:
         self._row_low[:T] = self._row_high[:T] = series.load_kw
         if car is not None:
             self._bound_car_rows(car)
-        self._series, self._start = series, 0
         index = np.arange(len(self._row_low), dtype=np.int32)
         self._change_rows(index, self._row_low, self._row_high)
-        self._fix(0, fixed=True)
-        self._begin(start)
+        self._start = 0
 
     @property
     def _plugged(self) -> NDArray[np.bool_]:
@@ -281,13 +280,12 @@ class HouseDayProgram:
         change = self._highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]
         change(len(index), index, low, high)
 
-    def _fix(self, start: int, *, fixed: bool) -> None:
-        """Give the states at ``start`` back their own limits; `run` fixes them."""
-        if not fixed:
-            self._highs.changeColBounds(self._soc + start, 0.0, self._battery.capacity_kwh)
-            if self._car is not None:
-                low, high = self._car_low[start], self._car_high[start]
-                self._highs.changeColBounds(self._stored + start, low, high)
+    def _release(self, start: int) -> None:
+        """Give the states at ``start``, which `run` fixed, back their own limits."""
+        self._highs.changeColBounds(self._soc + start, 0.0, self._battery.capacity_kwh)
+        if self._car is not None:
+            low, high = self._car_low[start], self._car_high[start]
+            self._highs.changeColBounds(self._stored + start, low, high)
 
     def _begin(self, start: int) -> None:
         """Free and un-price the periods before ``start``, or bring them back."""
@@ -306,7 +304,7 @@ class HouseDayProgram:
         self._change_rows(rows, low, high)
         cost = self._cost[columns] if back else np.zeros(len(columns))
         self._highs.changeColsCost(len(columns), columns, cost)
-        self._fix(self._start, fixed=False)
+        self._release(self._start)
         self._start = start
 
     def run(self, *, soc_kwh: float, car_kwh: float | None = None, start: int = 0) -> float:

@@ -1,9 +1,9 @@
-"""Cost-to-go functions as tables: three ways to compute them, one way to read them.
+"""Cost-to-go functions as tables: several ways to compute them, one way to read them.
 
-A table answers ``before(t)`` (expected cost from period t on, load of t not yet measured)
-and ``after(t)`` (expected cost after period t, given the Markov state of t). Both return
-arrays with one row per Markov state: value of the empty store (m,), slopes (m, k) and
-lengths (m, k); rows shorter than k end in segments of length zero.
+With one store a table answers ``before(t)`` (expected cost from period t on, load of t not
+yet measured) and ``after(t)`` (expected cost after period t, given the Markov state of t).
+Both return arrays with one row per Markov state: value of the empty store (m,), slopes (m, k)
+and lengths (m, k); rows shorter than k end in segments of length zero.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
-from flexgym.envs.charts.recursion import backward
+from flexgym.envs.charts.recursion import backward, best_battery
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
-from flexgym.envs.household.dynamics import CAPACITY, PV_KWP, RETENTION
+from flexgym.envs.household.dynamics import BUY, CAPACITY, LOAD, PV, PV_KWP, RETENTION, SELL
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 Functions = tuple[Floats, Floats, Floats]
+Ints = NDArray[np.int64]
+Levels = list[tuple[float, ConvexPiecewiseLinear]]
+"""Powers of the car, ascending, kW, and beside each the cost after the period against the
+battery's energy, kWh to EUR. Between two of them the cost is their convex hull."""
 
 
 class Tables(Protocol):
@@ -32,20 +38,104 @@ class Tables(Protocol):
         """Certified error of the values in period 0, EUR."""
         ...
 
-    def before(self, t: int) -> Functions:
-        """Functions at the start of period t, 0 <= t <= T."""
+    def value(self, t: int, soc_kwh: Floats, car_kwh: float, weights: Floats) -> Floats:
+        """Expected cost from period t on, EUR, weighted over the Markov states (m,)."""
         ...
 
-    def after(self, t: int) -> Functions:
-        """Functions at the end of period t, 0 <= t < T."""
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> Levels:
+        """Cost after period t beside each power of the car that counts.
+
+        ``kinks_kw`` are battery powers at which the inverter's capability bends.
+        """
         ...
+
+    def after(self, t: int, state: int, car_kwh: float) -> ConvexPiecewiseLinear:
+        """Cost after period t against the battery's energy, the car ending it with this."""
+        ...
+
+    def play(
+        self,
+        t: int,
+        rows: Ints,
+        house: Floats,
+        soc_kwh: Floats,
+        car_kwh: Floats,
+        now: Floats,
+        state: Ints,
+        battery_kw: Floats,
+        car_kw: Floats,
+    ) -> None:
+        """Write the best powers of the rows of a batch that belong to this house-day, kW."""
+        ...
+
+
+class OneStore:
+    """What tables of one store have in common; the car is away all day."""
+
+    def before(self, t: int) -> Functions:
+        """Functions at the start of period t, 0 <= t <= T."""
+        raise NotImplementedError
+
+    def functions_after(self, t: int) -> Functions:
+        """Functions at the end of period t, 0 <= t < T."""
+        raise NotImplementedError
+
+    def value(self, t: int, soc_kwh: Floats, car_kwh: float, weights: Floats) -> Floats:
+        """See `Tables`."""
+        value, slopes, lengths = self.before(t)
+        total = np.zeros(soc_kwh.shape)
+        for s in np.flatnonzero(weights):
+            x = np.concatenate([[0.0], np.cumsum(lengths[s])])
+            y = value[s] + np.concatenate([[0.0], np.cumsum(slopes[s] * lengths[s])])
+            total = total + weights[s] * np.interp(soc_kwh, x, y)
+        return total
+
+    def after(self, t: int, state: int, car_kwh: float) -> ConvexPiecewiseLinear:
+        """See `Tables`."""
+        value, slopes, lengths = self.functions_after(t)
+        return ConvexPiecewiseLinear.from_slopes(0.0, value[state], slopes[state], lengths[state])
+
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> Levels:
+        """See `Tables`."""
+        return [(0.0, self.after(t, state, car_kwh))]
+
+    def play(
+        self,
+        t: int,
+        rows: Ints,
+        house: Floats,
+        soc_kwh: Floats,
+        car_kwh: Floats,
+        now: Floats,
+        state: Ints,
+        battery_kw: Floats,
+        car_kw: Floats,
+    ) -> None:
+        """See `Tables`."""
+        _, slopes, lengths = self.functions_after(t)
+        slopes, lengths = np.ascontiguousarray(slopes), np.ascontiguousarray(lengths)
+        _greedy(rows, house, soc_kwh, now, state, slopes, lengths, battery_kw)
+
+
+@compiled
+def _greedy(rows, house, soc_kwh, now, state, slopes, lengths, battery_kw):
+    for i in rows:
+        s = state[i]
+        battery_kw[i] = best_battery(
+            house[i], soc_kwh[i], now[LOAD, i], 0.0, now[PV, i], now[BUY, i], now[SELL, i],
+            slopes[s], lengths[s],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class KnownDay:
+class KnownDay(OneStore):
     """Exact recursion of a day known in advance."""
 
-    value: Floats
+    empty_eur: Floats
     offset: np.ndarray
     slopes: Floats
     lengths: Floats
@@ -66,13 +156,13 @@ class KnownDay:
         return cls(value, offset, slopes[:used].copy(), lengths[:used].copy())
 
     def before(self, t: int) -> Functions:
-        """See `Tables`."""
-        k = len(self.value) - 1 - t
+        """See `OneStore`."""
+        k = len(self.empty_eur) - 1 - t
         part = slice(self.offset[k], self.offset[k + 1])
-        return self.value[k : k + 1], self.slopes[None, part], self.lengths[None, part]
+        return self.empty_eur[k : k + 1], self.slopes[None, part], self.lengths[None, part]
 
-    def after(self, t: int) -> Functions:
-        """See `Tables`."""
+    def functions_after(self, t: int) -> Functions:
+        """See `OneStore`."""
         return self.before(t + 1)
 
 
@@ -102,7 +192,7 @@ def _expectation(functions: list[ConvexPiecewiseLinear], weights: Floats) -> Con
 
 
 @dataclass(frozen=True)
-class ExactTree:
+class ExactTree(OneStore):
     """Exact expectation over the Markov states, no pruning: for small trees only.
 
     The number of segments grows exponentially with the periods.
@@ -161,11 +251,11 @@ class ExactTree:
         return cls(before[::-1], after[::-1])
 
     def before(self, t: int) -> Functions:
-        """See `Tables`."""
+        """See `OneStore`."""
         return _padded(self.before_[t])
 
-    def after(self, t: int) -> Functions:
-        """See `Tables`."""
+    def functions_after(self, t: int) -> Functions:
+        """See `OneStore`."""
         return _padded(self.after_[t])
 
 

@@ -18,27 +18,36 @@ Along e the upper bound keeps chords and the lower one tangents at a common grid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from flexgym.baselines.household.bounds import _sample, _tangents
-from flexgym.envs.charts.recursion import convolve
+from flexgym.baselines.household.bounds import sample, tangents
+from flexgym.envs.charts.recursion import best_battery, convolve
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
+    BUY,
     CAPACITY,
     CAR_DISCHARGE,
     CAR_ETA_C,
     CAR_ETA_D,
     CAR_POWER,
-    DT_H,
+    CAR_WEAR,
     EXPORT,
     IMPORT,
     INVERTER,
+    LOAD,
+    POWER,
+    PV,
     PV_KWP,
     RETENTION,
+    SELL,
+    UNSERVED,
+    WEAR,
+    best_pv,
+    energy_bill,
+    meter,
+    next_soc,
 )
-from flexgym.envs.household.params import Floats
+from flexgym.envs.household.params import DT_H
 from flexgym.envs.household.stage import STAGE_PIECES, priced_stage_cost, stage_cost
 from flexgym.envs.uncertainty import realised_pv
 
@@ -84,7 +93,7 @@ def car_candidates(house, level, levels, top, load_kw, pv_kw, out):
     out[n], out[n + 1], out[n + 2] = low, 0.0, high
     n += 3
     surplus = pv_kw - load_kw
-    for other in (0.0, house[1], -house[1]):
+    for other in (0.0, house[POWER], -house[POWER]):
         power = surplus - other
         if low < power < high:
             out[n] = power
@@ -154,12 +163,12 @@ def upper_stage(house, now, weather, price, noise, chance, ends, levels, top, gr
     for j in range(n - 1):
         lengths[j] = grid[j + 1] - grid[j]
     for s in range(m):
-        pv = realised_pv(weather[s], now[1], house[PV_KWP])
-        buy = now[2] * price[s]
+        pv = realised_pv(weather[s], now[PV], house[PV_KWP])
+        buy = now[BUY] * price[s]
         for k in range(K):
             out[s, k, :] = 0.0
             for w in range(len(noise)):
-                load = now[0] * noise[w]
+                load = now[LOAD] * noise[w]
                 best[:] = np.inf
                 count = 1
                 if K > 1:
@@ -176,7 +185,7 @@ def upper_stage(house, now, weather, price, noise, chance, ends, levels, top, gr
                         slopes[j] = (here - before) / lengths[j]
                         before = here
                     n_psi, psi_low, psi_cost = stage_cost(
-                        house, load, power, pv, buy, now[3], psi_slopes, psi_lengths
+                        house, load, power, pv, buy, now[SELL], psi_slopes, psi_lengths
                     )
                     start, pieces = convolve(
                         house[RETENTION], house[CAPACITY], first, slopes, lengths, 0, n - 1,
@@ -218,25 +227,25 @@ def lower_stage(house, now, weather, price, noise, prices, ends, left, right, gr
     psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
     out[:] = 0.0
     for s in range(m):
-        pv = realised_pv(weather[s], now[1], house[PV_KWP])
-        buy = now[2] * price[s]
+        pv = realised_pv(weather[s], now[PV], house[PV_KWP])
+        buy = now[BUY] * price[s]
         for k in range(K):
-            count = _tangents(ends[s, k], left[s, k], right[s, k], grid, slopes, lengths)
+            count = tangents(ends[s, k], left[s, k], right[s, k], grid, slopes, lengths)
             for w in range(len(noise)):
-                load = now[0] * noise[w]
+                load = now[LOAD] * noise[w]
                 if K > 1:
                     n_psi, psi_low, psi_cost = priced_stage_cost(
-                        house, load, -prices[k], pv, buy, now[3], psi_slopes, psi_lengths
+                        house, load, -prices[k], pv, buy, now[SELL], psi_slopes, psi_lengths
                     )
                 else:
                     n_psi, psi_low, psi_cost = stage_cost(
-                        house, load, 0.0, pv, buy, now[3], psi_slopes, psi_lengths
+                        house, load, 0.0, pv, buy, now[SELL], psi_slopes, psi_lengths
                     )
                 start, pieces = convolve(
                     house[RETENTION], house[CAPACITY], ends[s, k, 0], slopes, lengths, 0, count,
                     psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
                 )  # fmt: skip
-                _sample(
+                sample(
                     start, merged, widths, pieces, grid, out[0, s, w, k], out[1, s, w, k],
                     out[2, s, w, k], 1.0,
                 )  # fmt: skip
@@ -324,3 +333,53 @@ def recombine(parts, weights, prices, targets, top, out):
                 out[0, s, k, i] = level + (slope - targets[k]) * top
                 out[1, s, k, i], out[2, s, k, i] = a, b
                 k += 1
+
+
+@compiled
+def greedy(
+    rows, house, plugged, ends, levels, grid, soc_kwh, car_kwh, now, state, battery_kw, car_kw
+):  # fmt: skip
+    """Powers that minimise the cost of the period plus the upper bound after it.
+
+    Args:
+        rows: Rows of the batch to play.
+        house: Their house, shape (18,).
+        plugged: Whether the car is there.
+        ends: Expected upper bound after the period, shape (m, k, n).
+        levels: Energies of the car, shape (k,), kWh.
+        grid: Energies of the battery, shape (n,), kWh.
+        soc_kwh: Energy in the battery of each row, kWh.
+        car_kwh: Energy in the car of each row, kWh.
+        now: Load, PV, import and export price measured, shape (4, rows).
+        state: Markov state of each row.
+        battery_kw: Overwritten at the rows, kW.
+        car_kw: Likewise.
+    """
+    n, K = len(grid), len(levels)
+    lengths = np.diff(grid)
+    slopes, values, powers = np.empty(n - 1), np.empty(n), np.zeros(K + 6)
+    for i in rows:
+        s = state[i]
+        load, pv, buy, sell = now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i]
+        count = 1
+        if plugged:
+            count = car_candidates(house, car_kwh[i], levels, levels[K - 1], load, pv, powers)
+        least = np.inf
+        for c in range(count):
+            car = powers[c] if plugged else 0.0
+            below, share = between(levels, after_car(house, car_kwh[i], car))
+            above = min(below + 1, K - 1)
+            for j in range(n):
+                values[j] = (1.0 - share) * ends[s, below, j] + share * ends[s, above, j]
+            for j in range(n - 1):
+                slopes[j] = (values[j + 1] - values[j]) / lengths[j]
+            battery = best_battery(house, soc_kwh[i], load, car, pv, buy, sell, slopes, lengths)
+            used = best_pv(house, battery, load, car, pv, buy, sell)
+            p, unserved = meter(house, battery, car, used, load)
+            paid, earned = energy_bill(p, buy, sell)
+            wear = house[WEAR] * abs(battery) + house[CAR_WEAR] * max(-car, 0.0)
+            cost = paid + earned + DT_H * (wear + house[UNSERVED] * unserved)
+            cost += np.interp(next_soc(house, soc_kwh[i], battery), grid, values)
+            if cost < least - 1e-12:
+                least = cost
+                battery_kw[i], car_kw[i] = battery, car

@@ -62,9 +62,26 @@ def _known(kva: float) -> float:
     return kva if math.isfinite(kva) else 0.0
 
 
-def corners_kw(kva: float) -> Floats:
-    """Active powers of the polygon's corners, kW, ascending."""
-    return kva * _CORNERS_KW
+def polygon(kva: float) -> tuple[Floats, Floats]:
+    """Corners of the polygon's upper half: kW, ascending, and kvar."""
+    return kva * _CORNERS_KW, kva * _CORNERS_KVAR
+
+
+def kink_powers(limits: Capability, pv_kw: float) -> Floats:
+    """Battery powers at which what the inverters can do beside them bends, kW.
+
+    Active powers of the corners of the region of battery, PV and reactive power.
+    """
+    if limits.battery_kva is not None:
+        return polygon(limits.battery_kva)[0]
+    corners, reactive = polygon(limits.kva)
+    if math.isinf(limits.tan_phi):
+        return np.concatenate([corners, corners + pv_kw])
+    least_pv = reactive / limits.tan_phi if limits.tan_phi > 0.0 else 0.0 * reactive
+    most = limits.tan_phi * pv_kw
+    meets = np.interp(most, reactive[: SIDES // 4 + 1], corners[: SIDES // 4 + 1])
+    ends = np.array([meets, -meets]) + pv_kw if most < limits.kva else np.empty(0)
+    return np.concatenate([corners, corners + pv_kw, corners + np.minimum(least_pv, pv_kw), ends])
 
 
 def reactive_limit(kva: float, power_kw: Floats) -> Floats:
@@ -82,7 +99,7 @@ def pv_corners(limits: Capability, pv_kw: float) -> Floats:
 
     Bounded by the PV power available, the polygon and the grid code.
     """
-    g = corners_kw(limits.kva)
+    g = polygon(limits.kva)[0]
     g = np.unique(np.concatenate([[0.0, pv_kw], g[(g > 0.0) & (g < pv_kw)]]))
     q = reactive_limit(limits.kva, g)
     if math.isfinite(limits.tan_phi):

@@ -1,57 +1,33 @@
 """From the cost-to-go and measurements to the flexibility chart of this period.
 
 What the house can do does not depend on forecasts: `capability` and the polygons are
-computed once. Each period the cost of active power is a merge of sorted slopes; reactive
-power is added when somebody asks for the vertices. See `inverters`.
+computed once. Each period the cost of active power is a lower hull of few points; reactive
+power is added when somebody asks for the vertices. See `chains` and `support`.
 """
 
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.envs.charts.capability import Capability
+from flexgym.envs.charts.capability import Capability, polygon, pv_corners
+from flexgym.envs.charts.chains import battery_chain, level_points, lowest
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.hull import LowerHull
-from flexgym.envs.charts.inverters import inverter_points, stack
+from flexgym.envs.charts.inverters import power_factor_points
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
+from flexgym.envs.charts.support import is_vertex, on_line
 from flexgym.envs.errors import ConvexityError
-from flexgym.envs.household.dynamics import (
-    CAPACITY,
-    DT_H,
-    ETA_C,
-    ETA_D,
-    IMPORT,
-    POWER,
-    RETENTION,
-    UNSERVED,
-    WEAR,
-    inverter_range,
-)
-from flexgym.envs.household.params import Floats
+from flexgym.envs.household.dynamics import EXPORT, IMPORT, INVERTER, UNSERVED
+from flexgym.envs.household.params import DT_H, Floats
 
+Levels = Sequence[tuple[float, ConvexPiecewiseLinear]]
 _NO_INVERTER = Capability(0.0, None, math.inf, 0.0)
-_TINY = 1e-9
-
-
-def battery_cost(
-    house: Floats, soc_kwh: float, cost_to_go: ConvexPiecewiseLinear
-) -> ConvexPiecewiseLinear:
-    """Wear and cost-to-go against battery power, within power and capacity."""
-    left = house[RETENTION] * soc_kwh
-    low = max(-house[POWER], -left * house[ETA_D] / DT_H)
-    high = min(house[POWER], (house[CAPACITY] - left) / (house[ETA_C] * DT_H))
-    low, high = min(low, 0.0), max(high, 0.0)
-    change = cost_to_go.x - left
-    kinks = np.where(change > 0.0, change / (house[ETA_C] * DT_H), change * house[ETA_D] / DT_H)
-    kinks = np.concatenate([kinks[(kinks > low) & (kinks < high)], [low, 0.0, high]])
-    power = np.unique(kinks)
-    power = power[np.concatenate([[True], np.diff(power) > 1e-9])]
-    energy = left + np.where(power > 0.0, power * house[ETA_C] * DT_H, power * DT_H / house[ETA_D])
-    later = np.interp(energy, cost_to_go.x, cost_to_go.y)
-    return ConvexPiecewiseLinear(power, house[WEAR] * np.abs(power) * DT_H + later)
+_NOWHERE = np.zeros((1, 2))
+_SAME_KW = 1e-9
 
 
 def house_chart(
@@ -61,10 +37,10 @@ def house_chart(
     pv_kw: float,
     buy: float,
     sell: float,
-    cost_to_go: ConvexPiecewiseLinear,
+    cost_to_go: ConvexPiecewiseLinear | Levels,
     limits: Capability = _NO_INVERTER,
 ) -> FlexibilityChart:
-    """Chart of a house with PV and battery behind one hybrid inverter or two of their own.
+    """Chart of a house: PV and battery behind one hybrid inverter or two of their own, car.
 
     Load is left unserved only as far as the import limit forces it; a house that cannot
     stay below the limit offers the limit alone.
@@ -76,83 +52,154 @@ def house_chart(
         pv_kw: PV power measured before curtailment, kW.
         buy: Import price, EUR/kWh.
         sell: Export price, EUR/kWh.
-        cost_to_go: Expected cost after this period against stored energy, kWh to EUR.
+        cost_to_go: Expected cost after this period against the battery's energy, kWh to EUR;
+            with a car one for each of its powers, ascending, kW. Between two of them the cost
+            is their convex hull.
         limits: Apparent-power limits, see `capability`; default active power only.
 
     Raises:
         ConvexityError: Stored energy is worth more than unserved load.
     """
+    levels = [(0.0, cost_to_go)] if isinstance(cost_to_go, ConvexPiecewiseLinear) else cost_to_go
     if limits.battery_kva is not None and limits.kva > 0.0:
         pv_kw = min(pv_kw, limits.kva)
-    battery = battery_cost(house, soc_kwh, cost_to_go)
-    stored = battery
-    if pv_kw > 0.0:
-        # min over g in [0, pv] of stored(r + g): curtailment is free, its slope is zero.
-        free = ConvexPiecewiseLinear(np.array([-pv_kw, 0.0]), np.zeros(2))
-        stored = stored.infimal_convolution(free)
-    inverter = stored.restrict(*inverter_range(house, load_kw, 0.0))
+    devices = _Devices(house, float(soc_kwh), levels, float(pv_kw), limits)
+    power, cost = devices.active()
     limit = float(house[IMPORT])
     headroom = limit - load_kw
-    shed = inverter.y + house[UNSERVED] * DT_H * (inverter.x - headroom)
-    if inverter.x[0] >= headroom:
-        cost = float(shed.min()) + DT_H * buy * limit
-        only = ConvexPiecewiseLinear(np.array([limit]), np.array([cost]))
-        lost = (load_kw, limit, house[UNSERVED] * DT_H, DT_H * buy * limit)
-        build = partial(_short_vertices, limits, battery, inverter, pv_kw, *lost)
-        return FlexibilityChart.lazy(only, build)
-    if shed[inverter.x >= headroom].min(initial=np.inf) < float(inverter(headroom)) - 1e-9:
+    shed = cost + house[UNSERVED] * DT_H * (power - headroom)
+    # Only unserved load lets devices draw what the limit leaves no room for, and no more.
+    drawn = power <= limit + _SAME_KW
+    if power[0] >= headroom:
+        least = float(shed[drawn].min()) + DT_H * buy * limit
+        only = ConvexPiecewiseLinear(np.array([limit]), np.array([least]))
+        bill = DT_H * buy * limit
+
+        def build_short() -> Floats:
+            return devices.short_vertices(load_kw, limit, house[UNSERVED] * DT_H, bill)
+
+        return FlexibilityChart.lazy(only, build_short)
+    at_headroom = float(np.interp(headroom, power, cost))
+    if shed[(power >= headroom) & drawn].min(initial=np.inf) < at_headroom - 1e-9:
         raise ConvexityError(
             f"stored energy is worth more than unserved load ({house[UNSERVED]:g} EUR/kWh), so "
             "the house would leave load unserved to charge and its cost is not convex at the "
             "import limit. Raise unserved_eur_per_kwh or lower terminal_eur_per_kwh."
         )
-    meter = inverter.restrict(inverter.x[0], headroom).shifted(load_kw)
-    power = np.unique(np.append(meter.x, 0.0)) if meter.x[0] < 0.0 < meter.x[-1] else meter.x
-    near = np.abs(power) > 1e-12
-    power = np.where(near, power, 0.0)
-    power = power[np.concatenate([[True], np.diff(power) > 1e-12])]
-    bill = DT_H * np.where(power > 0.0, buy, sell) * power
-    function = ConvexPiecewiseLinear(power, np.interp(power, meter.x, meter.y) + bill)
-    if math.isinf(limits.tan_phi) and limits.battery_kva is None:
-        return FlexibilityChart.lazy(function, partial(stack, limits, function, load_kw))
-    build = partial(_vertices, limits, battery, meter, pv_kw, load_kw, buy, sell)
-    return FlexibilityChart.lazy(function, build)
+    low = max(float(power[0]), -float(house[EXPORT]) - load_kw)
+    high = max(min(float(power[-1]), headroom), low)
+    x = power[(power > low + _SAME_KW) & (power < high - _SAME_KW)]
+    x = np.concatenate([[low], x, [high]]) if high - low > _SAME_KW else np.array([low])
+    y = np.interp(x, power, cost)
+    x = x + load_kw
+    x[np.abs(x) <= _SAME_KW] = 0.0
+    if x[0] < 0.0 < x[-1] and not (x == 0.0).any():
+        k = int(np.searchsorted(x, 0.0))
+        x, y = np.insert(x, k, 0.0), np.insert(y, k, np.interp(0.0, x, y))
+    bill = DT_H * np.where(x > 0.0, buy, sell) * x
+    function = ConvexPiecewiseLinear.trusted(x, y + bill)
+    return FlexibilityChart.lazy(
+        function, lambda: devices.vertices(load_kw, low, high, float(buy), float(sell))
+    )
 
 
-def _vertices(
-    limits: Capability,
-    battery: ConvexPiecewiseLinear,
-    meter: ConvexPiecewiseLinear,
-    pv_kw: float,
-    load_kw: float,
-    buy: float,
-    sell: float,
-) -> Floats:
-    """Vertices of the chart where F depends on q."""
-    stored = meter.shifted(-load_kw)
-    points = inverter_points(limits, battery, stored, pv_kw, (-load_kw,))
-    power = points[:, 0] + load_kw
-    power[np.abs(power) <= _TINY] = 0.0
-    reactive = points[:, 1] + limits.load_tan_phi * load_kw
-    bill = DT_H * np.where(power > 0.0, buy, sell) * power
-    points = np.column_stack([power, reactive, points[:, 2] + bill])
-    return points[np.lexsort((reactive, power))]
+@dataclass(frozen=True)
+class _Devices:
+    """Battery, roof and car of one period, without the connection and its bill."""
 
+    house: Floats
+    soc_kwh: float
+    levels: Levels
+    pv_kw: float
+    limits: Capability
 
-def _short_vertices(
-    limits: Capability,
-    battery: ConvexPiecewiseLinear,
-    inverter: ConvexPiecewiseLinear,
-    pv_kw: float,
-    load_kw: float,
-    limit: float,
-    unserved: float,
-    bill: float,
-) -> Floats:
-    """Vertices where the import limit is all there is: shedding load sheds its q too."""
-    points = inverter_points(limits, battery, inverter, pv_kw, ())
-    reactive = points[:, 1] + limits.load_tan_phi * (limit - points[:, 0])
-    shed = unserved * (points[:, 0] + load_kw - limit)
-    power = np.full(len(points), limit)
-    hull = LowerHull(np.column_stack([power, reactive, points[:, 2] + shed + bill]))
-    return hull.points[hull.corners]
+    def _points(self, kva: float | None, pv_kw: float, shared_kva: float) -> Floats:
+        """Points (kW, kvar, EUR) with q >= 0; no reactive power without a rating."""
+        x = np.concatenate([f.x for _, f in self.levels])
+        y = np.concatenate([f.y for _, f in self.levels])
+        starts = np.zeros(len(self.levels) + 1, dtype=np.int64)
+        np.cumsum([len(f.x) for _, f in self.levels], out=starts[1:])
+        car = np.array([u for u, _ in self.levels])
+        corners = polygon(kva) if kva else (np.zeros(1), np.zeros(1))
+        room = np.empty((len(x) + len(car) * (5 + len(corners[0])), 3))
+        count = level_points(
+            self.house, self.soc_kwh, car, starts, x, y, pv_kw, -shared_kva, shared_kva, *corners,
+            room,
+        )  # fmt: skip
+        return room[:count]
+
+    def active(self) -> tuple[Floats, Floats]:
+        """Least cost over reactive power: breakpoints of power (kW) and cost (EUR)."""
+        points = self._points(None, self.pv_kw, float(self.house[INVERTER]))
+        room = np.empty((len(points), 2))
+        order = np.lexsort((points[:, 2], points[:, 0]))
+        n = lowest(points, order, room)
+        return room[:n, 0], room[:n, 1]
+
+    def _reactive(self) -> tuple[Floats, Floats]:
+        """Points (kW, kvar, EUR) of the devices and (kW, kvar) of a roof of its own."""
+        limits = self.limits
+        if limits.battery_kva is not None:
+            roof = pv_corners(limits, self.pv_kw)
+            points = self._points(limits.battery_kva, 0.0, math.inf)
+            return points, np.ascontiguousarray(roof * (-1.0, 1.0))
+        if math.isfinite(limits.tan_phi) and limits.kva > 0.0:
+            found = []
+            for car, later in self.levels:
+                x, y = np.empty(len(later.x) + 3), np.empty(len(later.x) + 3)
+                n = battery_chain(self.house, self.soc_kwh, car, later.x, later.y, x, y)
+                battery = ConvexPiecewiseLinear.trusted(x[:n], y[:n])
+                at = power_factor_points(limits, battery, self.pv_kw)
+                at[:, 0] += car
+                found.append(at)
+            return np.concatenate(found), _NOWHERE
+        return self._points(limits.kva, self.pv_kw, float(self.house[INVERTER])), _NOWHERE
+
+    def vertices(
+        self, load_kw: float, low: float, high: float, buy: float, sell: float
+    ) -> Floats:
+        """Vertices (kW, kvar, EUR) at the meter, between two powers of the devices."""
+        points, roof = self._reactive()
+        used = is_vertex(points, roof)
+        k, j = np.nonzero(used)
+        found = np.column_stack(
+            [points[k, 0] + roof[j, 0], points[k, 1] + roof[j, 1], points[k, 2]]
+        )
+        cuts = [low, high] if high - low > _SAME_KW else [low]
+        if low + _SAME_KW < -load_kw < high - _SAME_KW:
+            cuts.append(-load_kw)
+        inside = (found[:, 0] > low + _SAME_KW) & (found[:, 0] < high - _SAME_KW)
+        for p in cuts:
+            inside &= np.abs(found[:, 0] - p) > _SAME_KW
+        parts = [found[inside]]
+        kept, beside = points[used.any(axis=1)], roof[used.any(axis=0)]
+        for p in cuts:
+            line = on_line(kept, beside, p)
+            parts.append(np.column_stack([np.full(len(line), p), line]))
+        half = np.concatenate(parts)
+        power = half[:, 0] + load_kw
+        power[np.abs(power) <= _SAME_KW] = 0.0
+        half[:, 2] += DT_H * np.where(power > 0.0, buy, sell) * power
+        half[:, 0] = power
+        half[half[:, 1] <= _SAME_KW, 1] = 0.0
+        whole = np.concatenate([half, half[half[:, 1] > 0.0] * (1.0, -1.0, 1.0)])
+        whole[:, 1] += self.limits.load_tan_phi * load_kw
+        return whole[np.lexsort((whole[:, 1], whole[:, 0]))]
+
+    def short_vertices(self, load_kw: float, limit: float, unserved: float, bill: float) -> Floats:
+        """Vertices where the import limit is all there is: shedding load sheds its q too."""
+        points, roof = self._reactive()
+        used = is_vertex(points, roof)
+        k, j = np.nonzero(used)
+        p, q, cost = points[k, 0] + roof[j, 0], points[k, 1] + roof[j, 1], points[k, 2]
+        if p.max() > limit:
+            line = on_line(points[used.any(axis=1)], roof[used.any(axis=0)], limit)
+            kept = p <= limit
+            p = np.concatenate([p[kept], np.full(len(line), limit)])
+            q = np.concatenate([q[kept], line[:, 0]])
+            cost = np.concatenate([cost[kept], line[:, 1]])
+        shed = bill + unserved * (p + load_kw - limit)
+        q = np.concatenate([q, -q]) + self.limits.load_tan_phi * np.tile(limit - p, 2)
+        power = np.full(len(q), limit)
+        hull = LowerHull(np.column_stack([power, q, np.tile(cost + shed, 2)]))
+        return hull.points[hull.corners]

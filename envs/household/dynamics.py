@@ -240,9 +240,10 @@ def battery_range(house, soc_kwh, load_kw, car_kw, pv_kw):
     Idle (0) is always feasible beside an idle car.
     """
     r_low, r_high = inverter_range(house, load_kw, car_kw)
-    low, high = store_range(house, soc_kwh)
-    low, high = max(low, r_low), min(high, r_high + pv_kw)
-    return low, max(low, high)
+    least, most = store_range(house, soc_kwh)
+    # At the end of the car's range rounding could leave the store's.
+    low = min(max(least, r_low), most)
+    return low, max(low, min(most, r_high + pv_kw))
 
 
 @compiled

@@ -42,11 +42,12 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
 
     **Reward**: minus the period's cost in EUR: import - export + wear + unserved load, at
     departures plus the energy the car lacks, in the last period minus the terminal price
-    times the energy left in the battery. The sum over the day is exactly
-    minus the cost; ``info`` itemises it.
+    times the energy left in the battery. The sum over the day is exactly minus the cost;
+    ``info`` itemises it.
 
-    **Episode**: forecasts for the whole day and the car's visits are known at its start; load, weather and price
-    factors are observed period by period. The day ends (``terminated``) after 96 periods.
+    **Episode**: forecasts for the whole day and the car's visits are known at its start;
+    load, weather and price factors are observed period by period. The day ends
+    (``terminated``) after 96 periods.
 
     **Reset options**: ``house`` (position in the pool), ``day`` (0 to 364), ``soc_kwh``.
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from flexgym.envs.household.dynamics import (
     BATTERY_KW,
+    CAR_KW,
+    CAR_KWH,
     COST_EUR,
     CURTAILED_KW,
     METER_KW,
@@ -17,7 +19,15 @@ from flexgym.envs.household.dynamics import (
     SOC_KWH,
     UNSERVED_KW,
 )
-from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, House, Series
+from flexgym.envs.household.params import (
+    DT_H,
+    STEPS_PER_DAY,
+    Car,
+    Floats,
+    House,
+    Series,
+    Session,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +38,7 @@ COLOURS = {
     "load": "#4d4d4d",
     "pv": "#e69f00",
     "battery": "#009e73",
+    "car": "#56b4e9",
     "meter": "#d55e00",
     "import": "#0072b2",
     "export": "#cc79a7",
@@ -96,7 +107,7 @@ def key(axes: Axes) -> None:
 
 
 def render_day(forecast: Series, house: House, outcomes: Floats) -> NDArray[np.uint8]:
-    """Draw prices, powers and state of charge of a day up to now.
+    """Draw prices, powers and state of charge of a day up to now, the car's where it visits.
 
     Args:
         forecast: Forecast of the episode, T = 96 periods.
@@ -139,6 +150,8 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
     whole = np.full((len(forecast), len(OUTCOME_NAMES)), np.nan)
     whole[: len(outcomes)] = outcomes
     used, battery, meter = (whole[:, c] for c in (PV_USED_KW, BATTERY_KW, METER_KW))
+    car = whole[:, CAR_KW]
+    visited = house.car is not None and len(forecast.sessions) > 0
 
     price.set_title("Prices forecast, ct/kWh")
     for name, values in (
@@ -151,7 +164,7 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
 
     power.set_title("Power, kW")
     power.axhline(0.0, color=COLOURS["quiet"], lw=0.8)
-    load = meter + whole[:, UNSERVED_KW] - battery + used
+    load = meter + whole[:, UNSERVED_KW] - battery - car + used
     available = used + whole[:, CURTAILED_KW]
     for name, values in (("load", forecast.load_kw), ("pv", sunny(forecast.pv_kw))):
         power.stairs(values, day, baseline=None, color=COLOURS[name], lw=1.0, ls=DASHED)
@@ -161,29 +174,81 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
     power.stairs(load, day, baseline=None, color=COLOURS["load"], lw=1.3, label="load")
     if house.battery is not None:
         power.stairs(battery, day, fill=True, color=COLOURS["battery"], alpha=0.75, label="battery")
+    if visited:
+        # On top of the battery where both draw or both give, so that neither hides the other.
+        base = np.where(battery * car > 0.0, battery, 0.0)
+        power.stairs(
+            base + car, day, baseline=base, fill=True, color=COLOURS["car"], alpha=0.75, label="car"
+        )
     power.stairs(meter, day, baseline=None, color=COLOURS["meter"], lw=1.8, label="meter")
     power.plot([], [], color=COLOURS["quiet"], lw=1.0, ls=DASHED, label="forecasts")
     # Limits from forecast and sizes, so that the axes stand still while the day passes.
     rating = house.battery.power_kw if house.battery else 0.0
+    charging, giving = rating, rating
+    if house.car is not None and visited:
+        charging, giving = rating + house.car.power_kw, rating + house.car.discharge_kw
     sun = min(house.pv_kwp, 1.6 * forecast.pv_kw.max())
     seen = outcomes[:, [METER_KW, BATTERY_KW, PV_USED_KW]]
     power.set_ylim(
-        1.05 * min(-max(sun, rating, 1.0), seen.min(initial=0.0)),
-        1.05 * max(2.0 * forecast.load_kw.max(), sun, rating, 1.0, seen.max(initial=0.0)),
+        1.05 * min(-max(sun, giving, 1.0), seen.min(initial=0.0)),
+        1.05 * max(2.0 * forecast.load_kw.max(), sun, charging, 1.0, seen.max(initial=0.0)),
     )
 
-    charge.set_title("State of charge, kWh")
     capacity = house.battery.capacity_kwh if house.battery else 0.0
-    soc = whole[:, SOC_KWH]
-    charge.fill_between(day[1:], soc, color=COLOURS["battery"], alpha=0.3, lw=0)
-    charge.plot(day[1:], soc, color=COLOURS["battery"], lw=1.8)
-    if len(outcomes):
-        charge.plot(now, outcomes[-1, SOC_KWH], "o", color=COLOURS["battery"], ms=5, clip_on=False)
-    charge.axhline(
-        capacity, color=COLOURS["quiet"], lw=1.0, ls=DASHED, label=f"capacity {capacity:.1f} kWh"
-    )
-    charge.set_ylim(0.0, 1.15 * max(capacity, 1.0))
+    if house.car is None or not visited:
+        charge.set_title("State of charge, kWh")
+        _draw_store(charge, day, outcomes[:, SOC_KWH])
+        charge.axhline(
+            capacity, color=COLOURS["quiet"], lw=1.0, ls=DASHED,
+            label=f"capacity {capacity:.1f} kWh",
+        )  # fmt: skip
+        charge.set_ylim(0.0, 1.15 * max(capacity, 1.0))
+    else:
+        # Shares, because a car holds many times what a battery does.
+        charge.set_title("State of charge, %")
+        if house.battery is not None:
+            share = 100.0 * outcomes[:, SOC_KWH] / max(capacity, 1e-9)
+            _draw_store(charge, day, share, label=f"battery of {capacity:.1f} kWh")
+        _draw_car(charge, day, house.car, forecast.sessions, outcomes[:, CAR_KWH])
     for axes in panels:
         axes.axvline(now, color=COLOURS["quiet"], lw=1.0)
         key(axes)
         clock_axis(axes, labels=axes is charge)
+
+
+def _draw_store(axes: Axes, day: Floats, soc: Floats, label: str | None = None) -> None:
+    """The battery's state of charge at the end of each period that has passed, shape (k,)."""
+    whole = np.full(len(day) - 1, np.nan)
+    whole[: len(soc)] = soc
+    axes.fill_between(day[1:], whole, color=COLOURS["battery"], alpha=0.3, lw=0)
+    axes.plot(day[1:], whole, color=COLOURS["battery"], lw=1.8, label=label)
+    if len(soc):
+        axes.plot(day[len(soc)], soc[-1], "o", color=COLOURS["battery"], ms=5, clip_on=False)
+
+
+def _draw_car(
+    axes: Axes, day: Floats, car: Car, sessions: tuple[Session, ...], stored_kwh: Floats
+) -> None:
+    """The car's state of charge while it is there, and what it needs until it leaves."""
+    colour, k = COLOURS["car"], len(stored_kwh)
+    share = 100.0 / car.capacity_kwh
+    most = 100.0
+    axes.plot([], [], color=colour, lw=1.8, label=f"car of {car.capacity_kwh:.1f} kWh")
+    need: dict[str, Any] = {"color": colour, "lw": 1.4, "ls": DASHED, "marker": "D", "ms": 7}
+    need |= {"mec": "white", "clip_on": False, "zorder": 1.9}
+    axes.plot([], [], label="needed at departure", **need)
+    for session in sessions:
+        needed = share * session.needed_kwh
+        most = max(most, needed)
+        stay = [day[session.arrival], day[session.departure]]
+        axes.plot(stay, [needed] * 2, markevery=[1], **need)
+        if k < session.arrival:
+            continue
+        end = min(k, session.departure)
+        energy = share * np.append(session.arrival_kwh, stored_kwh[session.arrival : end])
+        at = day[session.arrival : end + 1]
+        axes.fill_between(at, energy, color=colour, alpha=0.25, lw=0)
+        axes.plot(at, energy, color=colour, lw=1.8)
+        axes.plot(at[-1], energy[-1], "o", color=colour, ms=5, clip_on=False)
+    axes.set_ylim(0.0, 1.15 * most)
+    axes.set_yticks([0, 50, 100])

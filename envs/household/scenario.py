@@ -49,8 +49,10 @@ FEEDERS = {"train": 12, "validation": 4, "test": 4}
 
 
 def default_houses(split: str, car: bool = True) -> tuple[House, ...]:
-    """Houses of the split's first feeders, scenario ``calm``: those with battery and car, or
-    all with a battery, whose cars stay away, without."""
+    """Houses with battery and car of the split's first feeders, scenario ``calm``.
+
+    Without ``car`` all that have a battery; their cars stay away.
+    """
     if split not in FEEDERS:
         raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
     seeds = HOUSE_SEEDS[split][: FEEDERS[split]]
@@ -182,8 +184,11 @@ class HouseholdScenario:
         object.__setattr__(self, "_unreachable", unreachable)
 
     def _tabulated_visits(self) -> tuple[Floats, Floats]:
-        """Visits by house and day, shape (houses, 365, most a day, 5), inf where there is none,
-        and the energy that cannot be charged, shape (houses, 365), kWh.
+        """Visits and energy out of reach, by house and day.
+
+        Returns:
+            Visits, shape (houses, 365, most a day, 5), inf where there is none; and the energy
+            that cannot be charged, shape (houses, 365), kWh.
 
         Raises:
             ScenarioError: There are cars but no sessions, or one does not fit its car.

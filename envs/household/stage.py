@@ -32,8 +32,10 @@ STAGE_PIECES = 9
 
 @compiled
 def _against_energy(house, pieces, start, slopes, lengths):
-    """Cut pieces (slope, width) over battery power from ``start`` to its rating and at idle,
-    where the efficiency changes, and write them against stored energy; their number."""
+    """Write pieces (slope, width) over battery power against stored energy; their number.
+
+    They begin at ``start`` and are cut to the rating, and at idle, where the efficiency changes.
+    """
     power = house[POWER]
     count = 0
     end = start

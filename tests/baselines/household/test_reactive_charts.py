@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from flexgym.baselines.household import cost_to_go, perfect_foresight
 from flexgym.envs import Battery, House, Load, Series
 from flexgym.envs.charts import FlexibilityChart
-from flexgym.envs.charts.capability import SIDES, capability, corners_kw, in_circle, reactive_limit
+from flexgym.envs.charts.capability import SIDES, capability, in_circle, polygon, reactive_limit
 from flexgym.envs.errors import HouseError
 
 DT = 0.25
@@ -230,7 +230,7 @@ def test_polygon_is_inside_its_circle_and_touches_full_power():
     q = reactive_limit(5.0, p)
     assert in_circle(5.0, p, q).max() <= 1e-12
     assert (np.hypot(p, q) >= 5.0 * math.cos(math.pi / SIDES) - 1e-12).all()
-    assert corners_kw(5.0)[[0, -1]].tolist() == [-5.0, 5.0]
+    assert polygon(5.0)[0][[0, -1]].tolist() == [-5.0, 5.0]
     assert q[[0, 500, -1]].tolist() == [0.0, 5.0, 0.0]
     assert in_circle(5.0, np.array(6.0), np.array(8.0)) == 5.0
 

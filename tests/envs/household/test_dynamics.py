@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from flexgym.envs import Battery, House
 from flexgym.envs.errors import StateError
 from flexgym.envs.household import dynamics as d
+from flexgym.envs.household.action_map import (
+    ACTION_MAPS,
+    action_from_power,
+    balancing,
+    power_from_action,
+)
 from flexgym.envs.household.params import DT_H
+from flexgym.envs.household.stage import STAGE_PIECES, is_convex, stage_cost
 
 SLACK = 1e-9
 
@@ -41,7 +48,7 @@ powers = st.one_of(st.just(0.0), st.floats(0.0, 12.0))
 actions = st.floats(-1.0, 1.0)
 shares = st.floats(0.0, 1.0)
 any_price = st.floats(-0.3, 0.5)
-kinds = st.integers(0, len(d.ACTION_MAPS) - 1)
+kinds = st.integers(0, len(ACTION_MAPS) - 1)
 
 
 def capacity(house):
@@ -52,10 +59,13 @@ def play(house, soc, action, load, pv, buy, sell, *, kind=0, last=False, termina
     """One period of one house; the outcome by name."""
     outcome = np.empty((1, len(d.OUTCOME_NAMES)))
     now = np.array([[load], [pv], [buy], [sell]])
-    state = np.array([soc])
+    state, car = np.array([soc]), np.zeros(1)
     played = np.atleast_2d(np.asarray(action, dtype=np.float64))
-    d.step(kind, last, played, d.house_row(house)[None], now, np.array([terminal]), state, outcome)
+    row, no_visit, price = d.house_row(house)[None], np.empty((5, 0)), np.array([terminal])
+    d.step(kind, 0, last, played, row, now, no_visit, price, state, car, outcome)
     assert state[0] == outcome[0, d.SOC_KWH]
+    assert not outcome[0, [d.CAR_KW, d.CAR_KWH, d.MISSED_KWH, d.MISSED_EUR]].any()
+    assert not car.any()
     return dict(zip(d.OUTCOME_NAMES, outcome[0].tolist(), strict=True))
 
 
@@ -113,14 +123,14 @@ def test_balances_and_limits(house, share, action, load, pv, buy, margin, kind, 
 @settings(max_examples=600, deadline=None)
 def test_action_map_has_a_right_inverse(house, share, load, pv, kind, position):
     row = d.house_row(house)
-    low, high = d.battery_range(row, share * capacity(house), load, pv)
+    low, high = d.battery_range(row, share * capacity(house), load, 0.0, pv)
     assert low <= 0.0 <= high
-    kink = d.self_consumption(low, high, load, pv)
+    kink = balancing(low, high, load, pv)
     for wanted in (low + position * (high - low), low, high, 0.0, kink):
         power = min(max(wanted, low), high)
-        action = d.action_from_battery(kind, power, row, low, high, load, pv)
+        action = action_from_power(kind, power, row[d.POWER], low, high, kink)
         assert -1.0 <= action <= 1.0
-        played = d.battery_from_action(kind, action, row, low, high, load, pv)
+        played = power_from_action(kind, action, row[d.POWER], low, high, kink)
         assert abs(played - power) <= 1e-12
         assert low <= played <= high
 
@@ -129,9 +139,10 @@ def test_action_map_has_a_right_inverse(house, share, load, pv, kind, position):
 @settings(max_examples=200, deadline=None)
 def test_action_map_is_monotone_onto_the_feasible_range(house, share, load, pv, kind):
     row = d.house_row(house)
-    low, high = d.battery_range(row, share * capacity(house), load, pv)
+    low, high = d.battery_range(row, share * capacity(house), load, 0.0, pv)
     grid = np.linspace(-1.0, 1.0, 161)
-    played = [d.battery_from_action(kind, a, row, low, high, load, pv) for a in grid]
+    kink = balancing(low, high, load, pv)
+    played = [power_from_action(kind, a, row[d.POWER], low, high, kink) for a in grid]
     assert (np.diff(played) >= -1e-12).all()
     assert played[0] == pytest.approx(low, abs=1e-12)
     assert played[-1] == pytest.approx(high, abs=1e-12)
@@ -143,12 +154,13 @@ def test_plateaus_are_the_two_kinks_of_the_cost():
     house = House(Battery(10.0, 4.0), 8.0, 10.0, 30.0, 30.0)
     row = d.house_row(house)
     for load, pv, kinks in ((1.0, 3.0, (0.0, 2.0)), (3.0, 1.0, (-2.0, 0.0))):
-        low, high = d.battery_range(row, 5.0, load, pv)
+        low, high = d.battery_range(row, 5.0, load, 0.0, pv)
         assert (low, high) == (-4.0, 4.0)
+        args = (row[d.POWER], low, high, balancing(low, high, load, pv))
         for action, power in ((-1.0, -4.0), (-0.5, kinks[0]), (-0.2, kinks[0])):
-            assert d.battery_from_action(0, action, row, low, high, load, pv) == power
+            assert power_from_action(0, action, *args) == power
         for action, power in ((0.2, kinks[1]), (0.5, kinks[1]), (1.0, 4.0)):
-            assert d.battery_from_action(0, action, row, low, high, load, pv) == power
+            assert power_from_action(0, action, *args) == power
 
 
 @given(
@@ -187,8 +199,8 @@ def test_cost_against_stored_energy_is_what_the_step_charges(
     row = d.house_row(house)
     sell, soc = buy - 0.5 * margin, share * capacity(house)
     out = play(house, soc, [action], load, pv, buy, sell)
-    slopes, lengths = np.empty(6), np.empty(6)
-    n, low, cost = d.stage_cost(row, load, pv, buy, sell, slopes, lengths)
+    slopes, lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
+    n, low, cost = stage_cost(row, load, 0.0, pv, buy, sell, slopes, lengths)
     slopes, lengths = slopes[:n], lengths[:n]
     x = low + np.concatenate([[0.0], np.cumsum(lengths)])
     y = cost + np.concatenate([[0.0], np.cumsum(slopes * lengths)])
@@ -196,7 +208,7 @@ def test_cost_against_stored_energy_is_what_the_step_charges(
     assert x[0] - SLACK <= change <= x[-1] + SLACK
     assert np.interp(change, x, y) == pytest.approx(out["cost_eur"], abs=1e-8)
     assert (np.diff(slopes) >= -1e-12).all()
-    assert d.is_convex(row, *(np.array([v]) for v in (load, pv, buy, sell))) == -1
+    assert is_convex(row, *(np.array([v]) for v in (load, pv, buy, sell))) == -1
 
 
 def test_feasible_range_is_as_wide_as_the_limits_allow():
@@ -207,7 +219,7 @@ def test_feasible_range_is_as_wide_as_the_limits_allow():
         house = House(battery, 9.0, *rng.uniform(0.5, 9.0, 3))
         row, soc = d.house_row(house), rng.random() * battery.capacity_kwh
         load, pv = rng.uniform(0, 6, 2)
-        for power, side in zip(d.battery_range(row, soc, load, pv), (-1, 1), strict=True):
+        for power, side in zip(d.battery_range(row, soc, load, 0.0, pv), (-1, 1), strict=True):
             beyond = power + side * 0.5
             stored = 0.99 * soc + (0.9 * beyond * DT_H if beyond > 0 else beyond * DT_H / 0.8)
             within_store = 0.0 <= stored <= battery.capacity_kwh
@@ -224,8 +236,8 @@ def test_feasible_range_is_as_wide_as_the_limits_allow():
 def test_negative_import_price_is_where_convexity_ends():
     row = d.house_row(House(Battery(10.0, 4.0, 0.9, 0.9, 0.0), 0.0, 9.0, 30.0, 30.0))
     one, none = np.array([1.0, 1.0]), np.zeros(2)
-    assert d.is_convex(row, one, none, np.array([0.2, 0.2]), np.array([0.1, -0.3])) == -1
-    assert d.is_convex(row, one, none, np.array([0.2, -0.1]), np.array([0.1, -0.1])) == 1
+    assert is_convex(row, one, none, np.array([0.2, 0.2]), np.array([0.1, -0.3])) == -1
+    assert is_convex(row, one, none, np.array([0.2, -0.1]), np.array([0.1, -0.1])) == 1
 
 
 def test_state_of_charge_is_checked():

@@ -73,7 +73,7 @@ def test_cars_and_loads():
         ({"import_eur_per_kwh": [0.3, math.nan]}, "not finite in period 1"),
         ({"export_eur_per_kwh": [math.inf, 0.0]}, "not finite in period 0"),
         ({"export_eur_per_kwh": [0.1, 0.4]}, "above the import price in period 1"),
-        ({"sessions": ("visit",)}, "no car model"),
+        ({"sessions": ("visit",)}, r"sessions\[0\] is 'visit'; expected a flexgym.envs.Session"),
     ],
 )
 def test_series(change, match):
