@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flexgym.policies.learned import Learned
 
 ENV_ID = "flexgym/Household-v0"
-POLICIES = ("idle", "self-consumption", "price-threshold", "mpc", "optimal")
+POLICIES = ("uncontrolled", "self-consumption", "price-threshold", "mpc", "optimal")
 HOUSE_DAYS = 512
 
 
@@ -82,7 +82,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Play policies on the same houses, days and random numbers, and score them.
 
-    Idle and the exact optimum are always played, since the score is made of them.
+    Uncontrolled devices and the exact optimum are always played, since the score is made of them.
 
     Args:
         folder: Where ``results.json``, the CSV files and the pictures go.
@@ -144,7 +144,7 @@ def evaluate(
         },
         rows=rows,
         certified_gap_eur=gap,
-        value_of_flexibility_eur=float((costs["idle"].cost_eur - optimal).mean()),
+        value_of_flexibility_eur=float((costs["uncontrolled"].cost_eur - optimal).mean()),
     )
     report.write_csv(out / "episodes.csv", _episodes(played, costs))
     _pictures(out, results, played, learned[-1] if learned else Optimal())
@@ -175,7 +175,7 @@ def _play(
     from flexgym.policies.household import RULES, ModelPredictive, Optimal
 
     known = {**RULES, ModelPredictive.name: ModelPredictive}
-    chosen = [known[name]() for name in dict.fromkeys(["idle", *names]) if name in known]
+    chosen = [known[name]() for name in dict.fromkeys(["uncontrolled", *names]) if name in known]
     optimal = Optimal()
     costs: dict[str, Costs] = {}
     gaps: list[float] = []
@@ -217,7 +217,7 @@ def _rows(costs: dict[str, Costs], seed: int) -> list[dict[str, Any]]:
 
     from flexgym.evaluate.score import bootstrap
 
-    idle, optimal = costs["idle"].cost_eur, costs["optimal"].cost_eur
+    idle, optimal = costs["uncontrolled"].cost_eur, costs["optimal"].cost_eur
     rows = []
     for name, played in costs.items():
         cost, reached = bootstrap(played.cost_eur, idle, optimal, seed)

@@ -106,7 +106,7 @@ def score_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     with picture(path, 9.0, height) as figure:
         axes = figure.add_axes((start, 0.72 / height, 0.90 - start, 1 - 1.50 / height))
         figure.text(0.015, 1 - 0.36 / height, _headline(results), fontsize=14, fontweight="bold")
-        for x, name in ((0.0, "battery idle"), (100.0, "exact optimum")):
+        for x, name in ((0.0, "uncontrolled"), (100.0, "exact optimum")):
             axes.axvline(x, color="#333333", lw=1.2, zorder=1)
             axes.text(
                 x, 1.01, name, ha="center", va="bottom", fontsize=10.5, color="#333333",
@@ -186,7 +186,7 @@ def training_picture(
     x = x / unit
     lines = {**reference, "exact optimum": 100.0}
     least = min(np.nanmin(y), *lines.values(), 0.0)
-    # A policy that starts far below idle must not squeeze everything else together.
+    # A policy that starts far below zero must not squeeze everything else together.
     bottom, top = max(least, -40.0) - 4.0, max(105.0, float(np.nanmax(y)) + 3.0)
     names = {
         label: f"{label} {value:.1f}" if label in reference else f"{label} 100"
@@ -226,7 +226,7 @@ def training_picture(
         axes.set_ylim(bottom, top)
         axes.set_xlim(0.0, 1.02 * max(x.max(), 1e-9))
         axes.set_xlabel(name)
-        axes.set_ylabel("0 = battery idle, 100 = exact optimum")
+        axes.set_ylabel("0 = uncontrolled, 100 = exact optimum")
 
 
 def _apart(values: Sequence[float], distance: float) -> list[float]:

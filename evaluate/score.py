@@ -21,28 +21,28 @@ class Interval:
     high: float
 
 
-def score(policy_eur: Floats, idle_eur: Floats, optimal_eur: Floats) -> float:
-    """``100 * (idle - policy) / (idle - optimal)``, a ratio of sums over the same episodes.
+def score(policy_eur: Floats, uncontrolled_eur: Floats, optimal_eur: Floats) -> float:
+    """``100 * (uncontrolled - policy) / (uncontrolled - optimal)``, a ratio of sums over the same episodes.
 
     Args:
         policy_eur: Cost of each episode under the policy, shape (n,), EUR.
-        idle_eur: Likewise with the battery idle.
+        uncontrolled_eur: Likewise with the nothing controlled.
         optimal_eur: Likewise under the exact optimum.
 
     Raises:
         ScenarioError: There is nothing to gain on these episodes.
     """
-    worth = idle_eur.sum() - optimal_eur.sum()
+    worth = uncontrolled_eur.sum() - optimal_eur.sum()
     if not worth > 1e-9:
         raise ScenarioError(
-            f"the optimum saves {worth:.2e} EUR over idling; expected flexibility that is worth "
-            "something. Choose houses with a battery."
+            f"the optimum saves {worth:.2e} EUR over no control; expected flexibility that is "
+            "worth something. Choose houses with a battery or a car."
         )
-    return float(100.0 * (idle_eur.sum() - policy_eur.sum()) / worth)
+    return float(100.0 * (uncontrolled_eur.sum() - policy_eur.sum()) / worth)
 
 
 def bootstrap(
-    policy_eur: Floats, idle_eur: Floats, optimal_eur: Floats, seed: int = 0
+    policy_eur: Floats, uncontrolled_eur: Floats, optimal_eur: Floats, seed: int = 0
 ) -> tuple[Interval, Interval]:
     """Mean cost (EUR per episode) and score, each with a 95 % interval over episodes.
 
@@ -52,10 +52,10 @@ def bootstrap(
     n = len(policy_eur)
     pick = rng.integers(n, size=(RESAMPLES, n))
     cost = policy_eur[pick].mean(axis=1)
-    gain = (idle_eur - policy_eur)[pick].sum(axis=1)
-    worth = (idle_eur - optimal_eur)[pick].sum(axis=1)
+    gain = (uncontrolled_eur - policy_eur)[pick].sum(axis=1)
+    worth = (uncontrolled_eur - optimal_eur)[pick].sum(axis=1)
     scores = 100.0 * gain / np.where(worth > 1e-9, worth, np.nan)
-    best = score(policy_eur, idle_eur, optimal_eur)
+    best = score(policy_eur, uncontrolled_eur, optimal_eur)
     ends = np.quantile(cost, [0.025, 0.975])
     score_ends = np.nanquantile(scores, [0.025, 0.975])
     return (

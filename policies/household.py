@@ -7,12 +7,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from flexgym.baselines.household import CostToGo, cost_to_go
+from flexgym.baselines.household import CostToGo, SolutionCache, cost_to_go
 from flexgym.baselines.household.certainty_equivalent import (
     certainty_equivalent,
+    conditional_means,
     expected_factors,
 )
-from flexgym.envs.charts.recursion import best_battery
+from flexgym.baselines.household.linear_program import HouseDayProgram
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.action_map import balancing
@@ -21,10 +22,11 @@ from flexgym.envs.household.dynamics import (
     CAR_POWER,
     DEPARTURE,
     IMPORT,
+    PV_KWP,
     battery_range,
     car_range,
 )
-from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
 
 
@@ -154,7 +156,10 @@ class PriceThreshold:
 
 
 class ModelPredictive:
-    """Plan on conditional-mean forecasts, re-solved exactly in every period."""
+    """Plan on conditional-mean forecasts, re-solved exactly in every period.
+
+    By merging slopes, or as a linear program while the car is here or still comes.
+    """
 
     name = "mpc"
     settings: Mapping[str, str] = MappingProxyType({})
@@ -166,29 +171,55 @@ class ModelPredictive:
         self._price = uncertainty.price_factor
         self._load = float(np.dot(uncertainty.load_factors, uncertainty.load_probabilities))
         self._powers = expected_factors(uncertainty, STEPS_PER_DAY)
+        self._programs: dict[int, HouseDayProgram] = {}
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
         episodes = simulation.episodes
-        power = np.empty(simulation.n)
+        power, car = np.empty(simulation.n), np.zeros(simulation.n)
+        ahead = np.zeros(simulation.n, dtype=bool)
+        if simulation.cars:
+            ahead = simulation.visit[DEPARTURE] > simulation.t
+            ahead &= np.isfinite(simulation.visit[DEPARTURE])
+        for i in np.flatnonzero(ahead):
+            power[i], car[i] = self._with_car(simulation, int(i))
+        chosen = np.flatnonzero(~ahead)
         room = 64 * STEPS_PER_DAY
         while not certainty_equivalent(
-            simulation.t, episodes.rows, simulation.soc_kwh, simulation.now, simulation.state,
-            episodes.forecast, episodes.terminal_price, self._weather, self._price, self._load,
-            self._powers, room, power,
+            simulation.t, chosen, episodes.rows, simulation.soc_kwh, simulation.now,
+            simulation.state, episodes.forecast, episodes.terminal_price, self._weather,
+            self._price, self._load, self._powers, room, power,
         ):  # fmt: skip
             room *= 2
-        return simulation.action(power)
+        return simulation.action(power, car_kw=car)
 
+    def _with_car(self, simulation: HouseholdSimulation, i: int) -> tuple[float, float]:
+        """Battery and car power of one house whose car is here or still comes, kW."""
+        t, episodes = simulation.t, simulation.episodes
+        house, day = simulation.house(i), int(episodes.day[i])
+        series = episodes.exogenous[:, :, i].T.copy()
+        series[:, t + 1 :] = self._means(simulation, i)
+        program = self._programs.get(i)
+        if program is None:
+            program = HouseDayProgram(house, STEPS_PER_DAY, earlier=True)
+            self._programs[i] = program
+        sessions = simulation.scenario.sessions_of(int(episodes.house[i]), day)
+        program.load(
+            Series(*series, sessions=sessions),
+            terminal_eur_per_kwh=float(episodes.terminal_price[i]),
+        )
+        program.run(soc_kwh=float(simulation.soc_kwh[i]), car_kwh=simulation.car_kwh[i], start=t)
+        plan = program.dispatch()
+        return float(plan.battery_kw[t]), float(plan.car_kw[t])
 
-@compiled
-def _greedy(rows, soc_kwh, now, state, index, slopes, lengths, battery_kw):
-    for i in index:
-        s = state[i]
-        battery_kw[i] = best_battery(
-            rows[i], soc_kwh[i], now[0, i], 0.0, now[1, i], now[2, i], now[3, i], slopes[s],
-            lengths[s],
+    def _means(self, simulation: HouseholdSimulation, i: int) -> Floats:
+        episodes = simulation.episodes
+        series = np.empty((4, STEPS_PER_DAY - simulation.t - 1))
+        conditional_means(
+            simulation.t, simulation.state[i], episodes.forecast[:, :, i],
+            episodes.rows[i, PV_KWP], self._weather, self._price, self._load, self._powers, series,
         )  # fmt: skip
+        return series
 
 
 class Optimal:
@@ -196,22 +227,28 @@ class Optimal:
 
     Args:
         progress: Called with the number of house-days solved and their total.
+        cache: Where solutions are kept and looked up.
     """
 
     name = "optimal"
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        cache: SolutionCache | None = None,
+    ) -> None:
         self._progress = progress or (lambda done, total: None)
+        self._cache = cache
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Solve every distinct house-day."""
         episodes, uncertainty = simulation.episodes, simulation.scenario.uncertainty
         pairs = np.stack([episodes.house, episodes.day])
-        self._pairs, self._member = np.unique(pairs, axis=1, return_inverse=True)
+        self._pairs, member = np.unique(pairs, axis=1, return_inverse=True)
+        self._rows = [np.flatnonzero(member == k) for k in range(self._pairs.shape[1])]
         self.solved: list[CostToGo] = []
-        total = self._pairs.shape[1]
-        for k, (house, day) in enumerate(self._pairs.T):
+        for house, day in self._pairs.T:
             series, terminal = simulation.scenario.forecast_series(int(house), int(day))
             self.solved.append(
                 cost_to_go(
@@ -219,26 +256,33 @@ class Optimal:
                     series,
                     uncertainty=uncertainty,
                     terminal_eur_per_kwh=terminal,
+                    cache=self._cache,
                 )
             )
-            self._progress(k + 1, total)
+            self._progress(len(self.solved), len(self._rows))
 
     @property
     def gap_eur(self) -> float:
         """Largest certified gap among the house-days solved, EUR."""
         return max(solved.gap_eur for solved in self.solved)
 
+    @property
+    def gaps_eur(self) -> Floats:
+        """Certified gap of the house-day of each row, shape (n,), EUR."""
+        gaps = np.empty(sum(map(len, self._rows)))
+        for rows, solved in zip(self._rows, self.solved, strict=True):
+            gaps[rows] = solved.gap_eur
+        return gaps
+
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
-        power = np.empty(simulation.n)
-        for k, solved in enumerate(self.solved):
-            _, slopes, lengths = solved.tables.after(simulation.t)
-            _greedy(
-                simulation.episodes.rows, simulation.soc_kwh, simulation.now, simulation.state,
-                np.flatnonzero(self._member == k), np.ascontiguousarray(slopes),
-                np.ascontiguousarray(lengths), power,
+        power, car = np.empty(simulation.n), np.zeros(simulation.n)
+        for rows, solved in zip(self._rows, self.solved, strict=True):
+            solved.tables.play(
+                simulation.t, rows, simulation.episodes.rows, simulation.soc_kwh,
+                simulation.car_kwh, simulation.now, simulation.state, power, car,
             )  # fmt: skip
-        return simulation.action(power)
+        return simulation.action(power, car_kw=car)
 
 
 RULES = {policy.name: policy for policy in (Uncontrolled, SelfConsumption, PriceThreshold)}

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from flexgym.evaluate.rollout import Costs, HouseDays, rollout
 from flexgym.evaluate.score import score
-from flexgym.policies.household import Idle, Optimal
+from flexgym.policies.household import Optimal, Uncontrolled
 from flexgym.policies.learned import Learned
 from flexgym.train.run_folder import RunFolder
 from flexgym.train.settings import Budget
@@ -23,22 +23,22 @@ class Validation:
 
     Attributes:
         house_days: What is played.
-        idle: Costs with the battery idle.
+        uncontrolled: Costs with nothing controlled.
         optimal: Costs under the exact optimum.
     """
 
     house_days: HouseDays
-    idle: Costs
+    uncontrolled: Costs
     optimal: Costs
 
     @classmethod
     def prepare(cls, house_days: HouseDays) -> Validation:
         """Solve every house-day."""
-        return cls(house_days, rollout(Idle(), house_days), rollout(Optimal(), house_days))
+        return cls(house_days, rollout(Uncontrolled(), house_days), rollout(Optimal(), house_days))
 
     def score(self, costs: Costs) -> float:
         """Score of a policy that was rolled out on these house-days."""
-        return score(costs.cost_eur, self.idle.cost_eur, self.optimal.cost_eur)
+        return score(costs.cost_eur, self.uncontrolled.cost_eur, self.optimal.cost_eur)
 
 
 class Supervisor(BaseCallback):

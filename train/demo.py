@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("3/3  drawing", flush=True)
     _training_picture(folder, training, results)
     print(
-        f"\nscore 0 = battery idle, 100 = exact stochastic optimum "
+        f"\nscore 0 = uncontrolled (battery idle, car charged on arrival), 100 = exact stochastic optimum "
         f"(certified within {results['certified_gap_eur']:.0e} EUR a day)\n"
         f"tables    {folder}/results.json, results.csv, episodes.csv\n"
         f"pictures  {folder}/scores.png, day.png, training.png\n"

@@ -20,14 +20,43 @@ def expected_factors(uncertainty: Uncertainty, periods: int) -> Floats:
 
 
 @compiled
-def certainty_equivalent(
-    t, rows, soc_kwh, now, state, forecast, terminal, weather, price, load_mean, powers, room,
-    battery_kw,
-):  # fmt: skip
-    """Battery power that is optimal if the future is its conditional mean.
+def conditional_means(t, state, forecast, rating, weather, price, load_mean, powers, series):
+    """Expected load, PV and prices after period t given its Markov state.
 
     Args:
         t: Period.
+        state: Markov state observed.
+        forecast: Shape (T, 4).
+        rating: Rated PV power, kW.
+        weather: Weather factor of each Markov state, shape (m,).
+        price: Price factor of each Markov state, shape (m,).
+        load_mean: Mean load factor.
+        powers: Powers of the transition matrix, shape (>= T, m, m).
+        series: Shape (4, T - t - 1), overwritten.
+    """
+    for k in range(series.shape[1]):
+        ahead = forecast[t + 1 + k]
+        pv, factor = 0.0, 0.0
+        for s in range(len(weather)):
+            chance = powers[k + 1, state, s]
+            pv += chance * realised_pv(weather[s], ahead[PV], rating)
+            factor += chance * price[s]
+        series[LOAD, k] = ahead[LOAD] * load_mean
+        series[PV, k] = pv
+        series[BUY, k] = ahead[BUY] * factor
+        series[SELL, k] = ahead[SELL]
+
+
+@compiled
+def certainty_equivalent(
+    t, chosen, rows, soc_kwh, now, state, forecast, terminal, weather, price, load_mean, powers, room,
+    battery_kw,
+):  # fmt: skip
+    """Battery power that is optimal if the future is its conditional mean, the car away.
+
+    Args:
+        t: Period.
+        chosen: Houses to plan for.
         rows: Houses, shape (n, 18).
         soc_kwh: State of charge, shape (n,), kWh.
         now: Measurements, shape (4, n).
@@ -39,7 +68,7 @@ def certainty_equivalent(
         load_mean: Mean load factor.
         powers: Powers of the transition matrix, shape (>= T, m, m).
         room: Segments the recursion may store.
-        battery_kw: Shape (n,), overwritten, kW.
+        battery_kw: Shape (n,), overwritten for those chosen, kW.
 
     Returns:
         False where the room was too small.
@@ -50,19 +79,11 @@ def certainty_equivalent(
     offset = np.empty(left + 2, dtype=np.int64)
     value = np.empty(left + 1)
     slopes, lengths = np.empty(room), np.empty(room)
-    m = len(weather)
-    for i in range(len(soc_kwh)):
-        for k in range(left):
-            ahead = forecast[t + 1 + k]
-            pv, factor = 0.0, 0.0
-            for s in range(m):
-                chance = powers[k + 1, state[i], s]
-                pv += chance * realised_pv(weather[s], ahead[PV, i], rows[i, PV_KWP])
-                factor += chance * price[s]
-            series[LOAD, k] = ahead[LOAD, i] * load_mean
-            series[PV, k] = pv
-            series[BUY, k] = ahead[BUY, i] * factor
-            series[SELL, k] = ahead[SELL, i]
+    for i in chosen:
+        conditional_means(
+            t, state[i], forecast[:, :, i], rows[i, PV_KWP], weather, price, load_mean, powers,
+            series,
+        )  # fmt: skip
         if not backward(rows[i], series, terminal[i], offset, value, slopes, lengths):
             return False
         start, end = offset[left], offset[left + 1]

@@ -38,7 +38,7 @@ from flexgym.envs.household.dynamics import (
 from flexgym.envs.household.params import DT_H, Floats
 from flexgym.envs.uncertainty import Uncertainty
 
-_CELLS, _STEPS, _PRICES = 40, 4, 32
+_CELLS, _STEPS, _PRICES = 48, 8, 32
 """Where refinement starts: cells of the battery, levels of the car a period at full power
 passes, prices of its energy."""
 _MOST_ROUNDS = 7
@@ -86,8 +86,7 @@ class Problem:
         if not self.plugged(t):
             return _AWAY
         visit, house = self.visits[t], self.house
-        top = float(max(visit[TARGET_KWH], visit[ARRIVAL_KWH]))
-        least = 0.0 if house[CAR_DISCHARGE] > 0.0 else float(visit[ARRIVAL_KWH])
+        least, top = self.reach(t)
         apart = house[CAR_POWER] * DT_H * house[CAR_ETA_C] / steps
         # Large batteries that charge slowly would take more levels than they are worth.
         apart = max(apart, (top - least) / (24 * steps), 1e-6)
@@ -96,6 +95,12 @@ class Problem:
         levels = np.unique(np.concatenate([levels, [least, visit[ARRIVAL_KWH], due, top]]))
         kept = np.concatenate([[True], np.diff(levels) > 1e-9])
         return levels[kept]
+
+    def reach(self, t: int) -> tuple[float, float]:
+        """Least and largest energy of the car in the visit of period t, kWh."""
+        visit = self.visits[t]
+        least = 0.0 if self.house[CAR_DISCHARGE] > 0.0 else float(visit[ARRIVAL_KWH])
+        return least, float(max(visit[TARGET_KWH], visit[ARRIVAL_KWH]))
 
     def missed(self, t: int, levels: Floats) -> Floats:
         """Cost of leaving after period t with these energies, EUR."""
@@ -158,9 +163,9 @@ def lower_bound(problem: Problem, grid: Floats, prices: list[Floats]) -> Floats:
         now = _AWAY if problem.arrives(t + 1) else now
         stays = problem.plugged(t) and not problem.leaves(t)
         targets = prices[t] if stays else _AWAY
-        top = float(problem.visits[t, TARGET_KWH]) if stays else 0.0
+        least, top = problem.reach(t) if stays else (0.0, 0.0)
         ends = np.empty((3, u.n_states, len(targets), len(grid)))
-        recombine(parts.reshape(3, -1, *parts.shape[3:]), weights, now, targets, top, ends)
+        recombine(parts.reshape(3, -1, *parts.shape[3:]), weights, now, targets, least, top, ends)
         now = targets
         if problem.leaves(t):
             # The least of missed energy minus price times energy lies where all is there.
@@ -280,7 +285,7 @@ class TwoStoreBounds:
             if gap <= tolerance:
                 return cls(solved, grid, levels, values, lower[0].copy(), gap)
             more = min(max(1.2 * (gap / tolerance) ** 0.5, 1.2), 1.8)
-            cells, count, steps = int(cells * more), int(count * more), steps + 1
+            cells, count, steps = int(cells * more**0.6), int(count * more**0.6), int(steps * more)
         raise SolverError(
             f"the certified gap is {gap:.2e} EUR with {len(grid) - 1} cells; expected at most "
             f"{tolerance:.2e}. Pass a larger tolerance_eur."

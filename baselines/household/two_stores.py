@@ -252,7 +252,7 @@ def lower_stage(house, now, weather, price, noise, prices, ends, left, right, gr
 
 
 @compiled
-def recombine(parts, weights, prices, targets, top, out):
+def recombine(parts, weights, prices, targets, least, top, out):
     """Expectation of max over prices of (f_mu + mu*c), as f_mu again.
 
     Args:
@@ -260,7 +260,8 @@ def recombine(parts, weights, prices, targets, top, out):
         weights: Probability of each outcome given each Markov state, shape (m, r).
         prices: Slopes mu, shape (k,), ascending.
         targets: Slopes wanted, shape (j,), ascending.
-        top: Energy at which charging ends, kWh; c lies in [0, top].
+        least: Least energy the car can have, kWh.
+        top: Energy at which charging ends, kWh.
         out: f_mu and its slopes at the targets, shape (3, m, j, n), overwritten.
     """
     _, R, K, n = parts.shape
@@ -290,11 +291,18 @@ def recombine(parts, weights, prices, targets, top, out):
                     at[count + used - 1] = (parts[0, r, j, i] - f) / (prices[k] - prices[j])
                 active[used] = k
                 used += 1
+            # Only what happens between least and top counts.
             first[r] = active[0]
+            kept = count
             for k in range(used - 1):
-                which[count + k] = r
-                source[count + k], target[count + k] = active[k], active[k + 1]
-            count += used - 1
+                c = at[count + k]
+                if c <= least:
+                    first[r] = active[k + 1]
+                elif c < top:
+                    at[kept], which[kept] = c, r
+                    source[kept], target[kept] = active[k], active[k + 1]
+                    kept += 1
+            count = kept
         order = np.argsort(at[:count])
         for s in range(m):
             level, slope, a, b = 0.0, 0.0, 0.0, 0.0
@@ -306,11 +314,12 @@ def recombine(parts, weights, prices, targets, top, out):
                 b += w * parts[2, r, first[r], i]
             k = 0
             while k < J and targets[k] <= slope:
-                out[0, s, k, i], out[1, s, k, i], out[2, s, k, i] = level, a, b
+                out[0, s, k, i] = level + (slope - targets[k]) * least
+                out[1, s, k, i], out[2, s, k, i] = a, b
                 k += 1
             for e in order:
                 c = at[e]
-                if c >= top or k == J:
+                if k == J:
                     break
                 w = weights[s, which[e]]
                 if w == 0.0:

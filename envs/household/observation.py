@@ -123,8 +123,9 @@ def summarise(forecast, totals):
 
     Args:
         forecast: Shape (T, 4, n).
-        totals: Shape (n, T + 1, 6), overwritten: sums up to t of price, surplus and deficit
-            (kWh), and over t..T the highest and lowest price and the rank of the price of t.
+        totals: Shape (n, T + 1, 7), overwritten: sums up to t of price, surplus and deficit
+            (kWh), over t..T the highest and lowest price and the rank of the price of t, and
+            the price of t.
     """
     T = forecast.shape[0]
     price = np.empty(T)
@@ -147,6 +148,7 @@ def summarise(forecast, totals):
             for k in range(t, T):
                 below += price[k] < price[t]
             total[t, 5] = below / (T - t)
+            total[t, 6] = price[t]
 
 
 @compiled
@@ -175,12 +177,11 @@ def _observe_car(t, row, visit, soc_kwh, car_kwh, now, total, o):
     o[11] = 0.1 * row[CAR_DISCHARGE]
     o[12] = (now[PV] - now[LOAD]) / power if row[CAR_POWER] > 0.0 else 0.0
     if len(o) > 13 and left > 0.0:
-        here = total[t + 1, 0] - total[t, 0]
+        here = total[t, 6]
         below, lowest = 0, here
         for k in range(t, t + int(left)):
-            price = total[k + 1, 0] - total[k, 0]
-            below += price < here
-            lowest = min(lowest, price)
+            below += total[k, 6] < here
+            lowest = min(lowest, total[k, 6])
         o[13] = below / left
         o[14] = 10.0 * (here - lowest)
 
@@ -202,7 +203,7 @@ def observe(
         weather: Weather factor of each Markov state, shape (m,).
         price_factor: Price factor of each Markov state, shape (m,).
         terminal: Pay for stored energy at the end, shape (n,), EUR/kWh.
-        totals: From `summarise`, shape (n, T + 1, 6); shape (0, 0, 6) for compact ones.
+        totals: From `summarise`, shape (n, T + 1, 7); shape (0, 0, 7) for compact ones.
         out: Shape (n, d), overwritten.
     """
     angle = 2.0 * np.pi * t / STEPS_PER_DAY
@@ -254,11 +255,11 @@ def observe(
                 o[26 + _BINS + k] = (total[b, 1] - total[a, 1]) / capacity
                 o[26 + 2 * _BINS + k] = (total[b, 2] - total[a, 2]) / capacity
         if cars:
-            total = totals[i] if full else np.zeros((0, 6))
+            total = totals[i] if full else np.zeros((0, 7))
             first = 26 + 3 * _BINS if full else 21
             _observe_car(t, row, visit[:, i], soc_kwh[i], car_kwh[i], now[:, i], total, o[first:])
 
 
 def empty_totals(kind: str, n: int) -> Floats:
     """Room for `summarise`, or the empty array that stands for compact observations."""
-    return np.zeros((n, STEPS_PER_DAY + 1, 6)) if kind == "full" else np.zeros((0, 0, 6))
+    return np.zeros((n, STEPS_PER_DAY + 1, 7)) if kind == "full" else np.zeros((0, 0, 7))

@@ -149,7 +149,11 @@ class Session:
             )
         for name in ("arrival_kwh", "needed_kwh"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0.0):
+            try:
+                inside = 0.0 <= value < math.inf
+            except TypeError:
+                inside = False
+            if not inside:
                 raise SeriesError(f"{name} is {value!r}; expected kWh >= 0. Correct the session.")
 
 

@@ -54,7 +54,9 @@ def test_cost_beside_the_car_is_what_the_step_charges(random_car_house_day):
                 change = out["soc_kwh"] - row[d.RETENTION] * soc
                 assert x[0] - SLACK <= change <= x[-1] + SLACK
                 assert np.interp(change, x, y) == pytest.approx(out["cost_eur"], abs=1e-8)
-                assert (np.diff(slopes) >= -1e-12).all()
+                # A car that gives what must be exported at a negative price makes losses pay.
+                if out["car_kw"] >= 0.0 or sell >= 0.0:
+                    assert (np.diff(slopes) >= -1e-12).all()
                 seen["charged"] += out["car_kw"] > 0.1
                 seen["given"] += out["car_kw"] < -0.1
                 seen["unserved"] += out["unserved_kw"] > 0.0

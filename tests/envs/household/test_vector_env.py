@@ -9,18 +9,21 @@ from gymnasium.vector import AutoresetMode
 
 import flexgym  # noqa: F401
 from flexgym.envs.errors import ActionError, ScenarioError
-from flexgym.envs.household.dynamics import ACTION_MAPS, OUTCOME_NAMES
+from flexgym.envs.household.action_map import ACTION_MAPS
+from flexgym.envs.household.dynamics import OUTCOME_NAMES
 
 ID = "flexgym/Household-v0"
 N, SEED = 3, 40
+CAR = pytest.mark.parametrize("car", [True, False])
 
 
 @pytest.mark.parametrize(
-    ("action_map", "observation", "curtailment"),
-    itertools.product(ACTION_MAPS, ("full", "compact"), ("automatic", "action")),
+    ("action_map", "observation", "curtailment", "car"),
+    itertools.product(ACTION_MAPS, ("full", "compact"), ("automatic", "action"), (True, False)),
 )
-def test_rows_are_single_environments(action_map, observation, curtailment):
+def test_rows_are_single_environments(action_map, observation, curtailment, car):
     options = {"action_map": action_map, "observation": observation, "curtailment": curtailment}
+    options["car"] = car
     batch = gym.make_vec(ID, num_envs=N, **options)
     singles = [gym.make(ID, **options) for _ in range(N)]
     rng = np.random.default_rng(0)
@@ -54,11 +57,12 @@ def same_start(obs, info, starts):
         assert all(info[f"_{name}"][i] for name in single)
 
 
-def test_make_vec_takes_the_native_batch():
-    batch = gym.make_vec(ID, num_envs=5, split="test", observation="compact")
+@pytest.mark.parametrize(("car", "entries"), [(True, 34), (False, 21)])
+def test_make_vec_takes_the_native_batch(car, entries):
+    batch = gym.make_vec(ID, num_envs=5, split="test", observation="compact", car=car)
     assert batch.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
-    assert batch.observation_space.shape == (5, 21)
-    assert batch.action_space.shape == (5, 1)
+    assert batch.observation_space.shape == (5, entries)
+    assert batch.action_space.shape == (5, 1 + car)
     assert not isinstance(batch.unwrapped, gym.vector.SyncVectorEnv)
     obs, _ = batch.reset(seed=0)
     assert obs in batch.observation_space
@@ -68,9 +72,10 @@ def test_make_vec_takes_the_native_batch():
     assert batch.unwrapped.terminal_eur_per_kwh.shape == (5,)
 
 
-def test_same_seed_same_batch():
+@CAR
+def test_same_seed_same_batch(car):
     def play():
-        batch = gym.make_vec(ID, num_envs=4)
+        batch = gym.make_vec(ID, num_envs=4, car=car)
         batch.action_space.seed(2)
         seen = [batch.reset(seed=9)[0]]
         for _ in range(200):
@@ -101,31 +106,41 @@ def test_one_option_for_each_row():
     assert info["soc_kwh"].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_bad_input():
+@CAR
+def test_bad_input(car):
     with pytest.raises(ScenarioError, match="num_envs is 0"):
         gym.make_vec(ID, num_envs=0)
-    batch = gym.make_vec(ID, num_envs=2)
+    batch = gym.make_vec(ID, num_envs=2, car=car)
+    size = 1 + car
     with pytest.raises(ActionError, match="call reset first"):
-        batch.step(np.zeros((2, 1)))
+        batch.step(np.zeros((2, size)))
     batch.reset(seed=0)
-    for action in (np.zeros((3, 1)), np.zeros(2), np.full((2, 1), np.nan), [[0.0], [1.5]]):
-        with pytest.raises(ActionError):
-            batch.step(np.array(action))
+    for shape in ((3, size), (2, size + 1), (2,), (2, size - 1)):
+        with pytest.raises(ActionError, match="shape"):
+            batch.step(np.zeros(shape))
+    for row, column in itertools.product(range(2), range(size)):
+        for value in (np.nan, 1.5, -1.0001, np.inf):
+            action = np.zeros((2, size))
+            action[row, column] = value
+            with pytest.raises(ActionError, match=r"expected numbers in \[-1, 1\]"):
+                batch.step(action)
 
 
-def test_what_was_returned_does_not_change():
-    batch = gym.make_vec(ID, num_envs=2)
+@CAR
+def test_what_was_returned_does_not_change(car):
+    batch = gym.make_vec(ID, num_envs=2, car=car)
     batch.reset(seed=0)
-    obs, reward, done, _, info = batch.step(np.zeros((2, 1)))
+    obs, reward, done, _, info = batch.step(np.zeros((2, 1 + car)))
     kept = obs.copy(), reward.copy(), done.copy(), info["soc_kwh"].copy()
     for _ in range(97):
-        batch.step(np.ones((2, 1)))
+        batch.step(np.ones((2, 1 + car)))
     for old, new in zip(kept, (obs, reward, done, info["soc_kwh"]), strict=True):
         assert np.array_equal(old, new)
 
 
-def test_writing_into_what_was_returned_changes_no_reward():
-    one, two = (gym.make_vec(ID, num_envs=2) for _ in range(2))
+@CAR
+def test_writing_into_what_was_returned_changes_no_reward(car):
+    one, two = (gym.make_vec(ID, num_envs=2, car=car) for _ in range(2))
     results = []
     for batch, spoil in ((one, False), (two, True)):
         obs, info = batch.reset(seed=0)
@@ -135,7 +150,7 @@ def test_writing_into_what_was_returned_changes_no_reward():
                 for array in (obs, *info.values()):
                     if isinstance(array, np.ndarray) and array.flags.writeable:
                         array[...] = 1
-            obs, reward, _, _, info = batch.step(np.full((2, 1), 0.9))
+            obs, reward, _, _, info = batch.step(np.full((2, 1 + car), 0.9))
             total += reward
         results.append(total)
     assert np.array_equal(*results)
