@@ -18,10 +18,13 @@ ROOMS = ("envs", "baselines", "policies", "evaluate", "train")
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile with numba: cached on disk, no fast-math, no check for division by zero."""
+    """Compile with numba: cached on disk, no fast-math, no check for division by zero.
+
+    Without Python's lock, so that threads can solve different house-days side by side.
+    """
     from numba import njit
 
-    return njit(function, cache=True, error_model="numpy")  # type: ignore[return-value]
+    return njit(function, cache=True, nogil=True, error_model="numpy")  # type: ignore[return-value]
 
 
 def drop_stale(root: Path) -> bool:

@@ -14,11 +14,13 @@ from flexgym.envs.errors import ScenarioError
 if TYPE_CHECKING:
     from flexgym.evaluate.rollout import Costs, HouseDays
     from flexgym.policies.base import HouseholdPolicy
+    from flexgym.policies.household import Optimal
     from flexgym.policies.learned import Learned
 
 ENV_ID = "flexgym/Household-v0"
 POLICIES = ("uncontrolled", "self-consumption", "price-threshold", "mpc", "optimal")
-HOUSE_DAYS = 512
+HOUSE_DAYS = 256
+CACHE = Path("runs/cache")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--document", type=Path, help="Markdown file whose block <!-- household --> gets the table"
     )
+    parser.add_argument("--sessions", type=Path, help="CSV with your own car sessions")
+    parser.add_argument("--no-car", action="store_true", help="houses without their cars")
+    add_cache_argument(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Where solved house-days are kept."""
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help=f"folder of solved house-days (default {CACHE})"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
-    from flexgym.envs.data import load_prices
+    from flexgym.envs.data import load_prices, load_sessions
     from flexgym.evaluate.report import block_marks, markdown_table, update_block
 
     folder = arguments.out or Path("results/household")
@@ -55,6 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
         house_days=arguments.house_days,
         uncertainty=arguments.uncertainty,
         prices=load_prices(arguments.prices) if arguments.prices else None,
+        sessions=load_sessions(arguments.sessions) if arguments.sessions else None,
+        car=not arguments.no_car,
+        cache=arguments.cache,
         checkpoint=arguments.checkpoint,
         seed=arguments.seed,
         threads=arguments.threads,
@@ -75,6 +90,9 @@ def evaluate(
     house_days: int = HOUSE_DAYS,
     uncertainty: str = "markov",
     prices: Any = None,
+    sessions: Any = None,
+    car: bool = True,
+    cache: str | Path | None = None,
     checkpoint: str = "best",
     seed: int = 0,
     threads: int = 1,
@@ -92,9 +110,12 @@ def evaluate(
         house_days: Episodes.
         uncertainty: ``"markov"`` or ``"none"``.
         prices: From `load_prices`, or None.
+        sessions: From `load_sessions`, or None.
+        car: False leaves the cars away.
+        cache: Folder of solved house-days, or None.
         checkpoint: ``"best"`` or ``"last"``.
         seed: Seed of the random numbers.
-        threads: Threads of torch.
+        threads: Threads of torch, and house-days solved side by side.
         command: Command line to note down, or None.
 
     Returns:
@@ -106,6 +127,7 @@ def evaluate(
     """
     from flexgym.envs.household.scenario import HouseholdScenario
     from flexgym.evaluate import report
+    from flexgym.baselines.household import SolutionCache
     from flexgym.evaluate.rollout import HouseDays
     from flexgym.policies.household import Optimal
 
@@ -118,14 +140,17 @@ def evaluate(
     if house_days < 2:
         raise ScenarioError(f"house_days is {house_days}; expected at least 2.")
     learned = _learned(runs, checkpoint, threads)
-    scenario = HouseholdScenario.create(split=split, prices=prices, uncertainty=uncertainty)
+    scenario = HouseholdScenario.create(
+        split=split, prices=prices, uncertainty=uncertainty, sessions=sessions, car=car
+    )
     for policy in learned:
         if (policy.prices is None) != (prices is None):
             trained = policy.prices or "the synthetic tariff"
             print(f"note: {policy.name} was trained on {trained}, played on {scenario.prices.name}")
     played = HouseDays.sample(scenario, house_days, seed)
     out = report.output_folder(folder)
-    costs, gap = _play(played, policies, learned)
+    optimum = Optimal(cache=SolutionCache(cache) if cache else None, workers=threads)
+    costs, gaps = _play(played, policies, learned, optimum)
     rows = _rows(costs, seed)
     optimal = costs["optimal"].cost_eur
     results = report.write_results(
@@ -134,20 +159,23 @@ def evaluate(
         seed=seed,
         environment=ENV_ID,
         scenario={
-            "title": f"Household-v0, {house_days} {split} house-days, uncertainty {uncertainty}",
+            "title": f"Household-v0{'' if car else ' without car'}, {house_days} {split} house-days, "
+            f"uncertainty {uncertainty}",
             "split": split,
             "uncertainty": uncertainty,
             "prices": scenario.prices.name,
+            "sessions": scenario.sessions.name if scenario.sessions else None,
             "house_days": house_days,
             "houses": len(np.unique(played.house)),
             "days": len(np.unique(played.day)),
         },
         rows=rows,
-        certified_gap_eur=gap,
+        certified_gap_eur=gaps[0],
+        certified_gap_percent=gaps[1],
         value_of_flexibility_eur=float((costs["uncontrolled"].cost_eur - optimal).mean()),
     )
     report.write_csv(out / "episodes.csv", _episodes(played, costs))
-    _pictures(out, results, played, learned[-1] if learned else Optimal())
+    _pictures(out, results, played, learned[-1] if learned else optimum, optimum)
     report.print_scores(results)
     return results
 
@@ -166,32 +194,34 @@ def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[
 
 
 def _play(
-    played: HouseDays, names: Sequence[str], learned: Sequence[Learned]
-) -> tuple[dict[str, Costs], float]:
-    """Costs by policy, and the largest certified gap of the optimum, EUR."""
+    played: HouseDays, names: Sequence[str], learned: Sequence[Learned], optimal: Optimal
+) -> tuple[dict[str, Costs], tuple[float, float]]:
+    """Costs by policy, and the largest certified gaps of the optimum, EUR and percent."""
     from tqdm import tqdm
 
     from flexgym.evaluate.rollout import Costs, foresight_costs, rollout
-    from flexgym.policies.household import RULES, ModelPredictive, Optimal
+    from flexgym.policies.household import RULES, ModelPredictive
 
     known = {**RULES, ModelPredictive.name: ModelPredictive}
     chosen = [known[name]() for name in dict.fromkeys(["uncontrolled", *names]) if name in known]
-    optimal = Optimal()
     costs: dict[str, Costs] = {}
-    gaps: list[float] = []
+    gaps: list[tuple[float, float]] = []
     policies: list[HouseholdPolicy] = [*chosen, *learned, optimal]
-    total = len(played) * (len(policies) + 1)
+    # The optimum counts twice: it is solved, then played.
+    total = len(played) * (len(policies) + 2)
     # disable=None: no bar where there is no terminal.
     with tqdm(total=total, desc="house-days", leave=False, disable=None) as bar:
 
         def advance(count: int) -> None:
             bar.update(count)
 
+        optimal.progress = lambda done, total: bar.update(1)
+
         for policy in policies:
 
             def advance_and_note(count: int, policy: HouseholdPolicy = policy) -> None:
                 if policy is optimal:
-                    gaps.append(optimal.gap_eur)
+                    gaps.append((optimal.gap_eur, optimal.gap_percent))
                 advance(count)
 
             while policy.name in costs:
@@ -209,7 +239,8 @@ def _play(
             }
             name = f"{algorithm}, mean of {len(several)} runs"
             costs[name] = Costs(name, mean, terms)
-    return costs, max(gaps)
+    optimal.progress = lambda done, total: None
+    return costs, (max(g[0] for g in gaps), max(g[1] for g in gaps))
 
 
 def _rows(costs: dict[str, Costs], seed: int) -> list[dict[str, Any]]:
@@ -248,9 +279,12 @@ def _episodes(played: HouseDays, costs: dict[str, Costs]) -> list[dict[str, Any]
 
 
 def _pictures(
-    out: Path, results: dict[str, Any], played: HouseDays, policy: HouseholdPolicy
+    out: Path,
+    results: dict[str, Any],
+    played: HouseDays,
+    policy: HouseholdPolicy,
+    optimal: Optimal,
 ) -> None:
-    from flexgym.baselines.household import cost_to_go
     from flexgym.envs.data.calendar import date
     from flexgym.evaluate.day_picture import dispatch_picture
     from flexgym.evaluate.pictures import score_picture
@@ -259,13 +293,9 @@ def _pictures(
     score_picture(out / "scores.png", results)
     # A sunny day shows what a battery is for.
     index = int(np.argsort(_sunshine(played))[int(0.8 * (len(played) - 1))])
+    optimal.begin(played.begin(slice(index, index + 1)))
+    solved = optimal.solved[0]
     simulation, outcomes = trace(policy, played, index)
-    solved = cost_to_go(
-        simulation.house(),
-        simulation.forecast_series(),
-        uncertainty=simulation.scenario.uncertainty,
-        terminal_eur_per_kwh=float(simulation.episodes.terminal_price[0]),
-    )
     title = f"{policy.name}, house {played.house[index]}, {date(int(played.day[index])):%d %B}"
     dispatch_picture(out / "day.png", simulation, outcomes, solved, title)
 

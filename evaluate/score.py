@@ -22,7 +22,7 @@ class Interval:
 
 
 def score(policy_eur: Floats, uncontrolled_eur: Floats, optimal_eur: Floats) -> float:
-    """``100 * (uncontrolled - policy) / (uncontrolled - optimal)``, a ratio of sums over the same episodes.
+    """``100 * (uncontrolled - policy) / (uncontrolled - optimal)``: a ratio of sums.
 
     Args:
         policy_eur: Cost of each episode under the policy, shape (n,), EUR.

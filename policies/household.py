@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.baselines.household import CostToGo, SolutionCache, cost_to_go
 from flexgym.baselines.household.certainty_equivalent import (
@@ -228,6 +230,7 @@ class Optimal:
     Args:
         progress: Called with the number of house-days solved and their total.
         cache: Where solutions are kept and looked up.
+        workers: House-days to solve side by side, each on a core of its own.
     """
 
     name = "optimal"
@@ -237,9 +240,10 @@ class Optimal:
         self,
         progress: Callable[[int, int], None] | None = None,
         cache: SolutionCache | None = None,
+        workers: int = 1,
     ) -> None:
-        self._progress = progress or (lambda done, total: None)
-        self._cache = cache
+        self.progress = progress or (lambda done, total: None)
+        self._cache, self._workers = cache, workers
 
     def begin(self, simulation: HouseholdSimulation) -> None:
         """Solve every distinct house-day."""
@@ -247,19 +251,22 @@ class Optimal:
         pairs = np.stack([episodes.house, episodes.day])
         self._pairs, member = np.unique(pairs, axis=1, return_inverse=True)
         self._rows = [np.flatnonzero(member == k) for k in range(self._pairs.shape[1])]
-        self.solved: list[CostToGo] = []
-        for house, day in self._pairs.T:
-            series, terminal = simulation.scenario.forecast_series(int(house), int(day))
-            self.solved.append(
-                cost_to_go(
-                    simulation.scenario.houses[house],
-                    series,
-                    uncertainty=uncertainty,
-                    terminal_eur_per_kwh=terminal,
-                    cache=self._cache,
-                )
+
+        def solve(pair: NDArray[np.int64]) -> CostToGo:
+            series, terminal = simulation.scenario.forecast_series(int(pair[0]), int(pair[1]))
+            return cost_to_go(
+                simulation.scenario.houses[pair[0]],
+                series,
+                uncertainty=uncertainty,
+                terminal_eur_per_kwh=terminal,
+                cache=self._cache,
             )
-            self._progress(len(self.solved), len(self._rows))
+
+        self.solved: list[CostToGo] = []
+        with ThreadPoolExecutor(self._workers) as pool:
+            for solved in pool.map(solve, self._pairs.T):
+                self.solved.append(solved)
+                self.progress(len(self.solved), len(self._rows))
 
     @property
     def gap_eur(self) -> float:
@@ -267,12 +274,10 @@ class Optimal:
         return max(solved.gap_eur for solved in self.solved)
 
     @property
-    def gaps_eur(self) -> Floats:
-        """Certified gap of the house-day of each row, shape (n,), EUR."""
-        gaps = np.empty(sum(map(len, self._rows)))
-        for rows, solved in zip(self._rows, self.solved, strict=True):
-            gaps[rows] = solved.gap_eur
-        return gaps
+    def gap_percent(self) -> float:
+        """Largest certified gap among them, percent of the day's value of flexibility."""
+        shares = [s.gap_eur / max(s.flexibility_eur(), 1e-9) for s in self.solved if s.gap_eur]
+        return 100.0 * max(shares, default=0.0)
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from flexgym.baselines.household import SolutionCache
 from flexgym.evaluate.rollout import Costs, HouseDays, rollout
 from flexgym.evaluate.score import score
 from flexgym.policies.household import Optimal, Uncontrolled
@@ -32,9 +34,20 @@ class Validation:
     optimal: Costs
 
     @classmethod
-    def prepare(cls, house_days: HouseDays) -> Validation:
-        """Solve every house-day."""
-        return cls(house_days, rollout(Uncontrolled(), house_days), rollout(Optimal(), house_days))
+    def prepare(
+        cls, house_days: HouseDays, cache: Path | None = None, workers: int = 1
+    ) -> Validation:
+        """Solve every house-day, or find it in the cache."""
+        from tqdm import tqdm
+
+        with tqdm(total=len(house_days), desc="validation", leave=False, disable=None) as bar:
+            optimal = Optimal(
+                lambda done, total: bar.update(done - bar.n) and None,
+                SolutionCache(cache) if cache else None,
+                workers,
+            )
+            best = rollout(optimal, house_days)
+        return cls(house_days, rollout(Uncontrolled(), house_days), best)
 
     def score(self, costs: Costs) -> float:
         """Score of a policy that was rolled out on these house-days."""

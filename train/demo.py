@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 from flexgym.envs.errors import RunError
+from flexgym.evaluate.household import add_cache_argument
 from flexgym.train.settings import CONFIG_FOLDER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--minutes", type=float, default=1.0, help="training time (default 1)")
-    parser.add_argument("--house-days", type=int, default=256, help="test episodes to play")
+    parser.add_argument("--house-days", type=int, default=64, help="test episodes to play")
+    add_cache_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         training,
         config=CONFIG_FOLDER / "demo.yml",
         minutes=arguments.minutes,
-        validation_house_days=96,
+        validation_house_days=24,
+        cache=arguments.cache,
         seed=arguments.seed,
         threads=arguments.threads,
     )
@@ -45,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder,
         runs=[training],
         house_days=arguments.house_days,
+        cache=arguments.cache,
         seed=arguments.seed,
         threads=arguments.threads,
         command=arguments.command,
@@ -52,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("3/3  drawing", flush=True)
     _training_picture(folder, training, results)
     print(
-        f"\nscore 0 = uncontrolled (battery idle, car charged on arrival), 100 = exact stochastic optimum "
-        f"(certified within {results['certified_gap_eur']:.0e} EUR a day)\n"
+        f"\nscore 0 = battery idle, car charged on arrival; 100 = exact stochastic optimum\n"
+        f"certified  within {results['certified_gap_percent']:.2f} % of the value of flexibility\n"
         f"tables    {folder}/results.json, results.csv, episodes.csv\n"
         f"pictures  {folder}/scores.png, day.png, training.png\n"
         f"curves    tensorboard --logdir {training}/tb\n"

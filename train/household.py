@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexgym.envs.errors import FlexgymError, RunError, ScenarioError
+from flexgym.evaluate.household import add_cache_argument
 from flexgym.policies.learned import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timesteps", type=float, help="frames to train (house-quarter-hours)")
     parser.add_argument("--minutes", type=float, help="stop after this time")
     parser.add_argument("--prices", type=Path, help="CSV with your own prices")
+    parser.add_argument("--sessions", type=Path, help="CSV with your own car sessions")
+    add_cache_argument(parser)
     parser.add_argument(
         "--validation", type=int, default=VALIDATION_HOUSE_DAYS, help="house-days to validate on"
     )
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         timesteps=arguments.timesteps,
         minutes=arguments.minutes,
         prices=arguments.prices,
+        sessions=arguments.sessions,
+        cache=arguments.cache,
         validation_house_days=arguments.validation,
         seed=arguments.seed,
         threads=arguments.threads,
@@ -62,6 +67,8 @@ def train(
     timesteps: float | None = None,
     minutes: float | None = None,
     prices: str | Path | None = None,
+    sessions: str | Path | None = None,
+    cache: str | Path | None = None,
     validation_house_days: int = VALIDATION_HOUSE_DAYS,
     seed: int = 0,
     threads: int = 1,
@@ -76,9 +83,12 @@ def train(
         timesteps: Frames; None takes the file's ``n_timesteps``.
         minutes: Time limit; the learning rate falls with frames or time, whichever is ahead.
         prices: CSV for `load_prices`; None is the synthetic tariff.
+        sessions: CSV for `load_sessions`; None is the synthetic model.
+        cache: Folder of solved house-days, or None.
         validation_house_days: House-days of the validation split to score on.
         seed: Seed of networks and episodes.
-        threads: Threads of torch; more than one slows small networks down.
+        threads: Threads of torch, where more than one slows small networks down, and
+            house-days solved side by side.
         resume: Continue the run in ``folder``, with the options that started it; only
             ``timesteps`` and ``minutes`` may change.
 
@@ -105,6 +115,7 @@ def train(
         "seed": seed,
         "minutes": minutes,
         "prices": str(Path(prices).resolve()) if prices else None,
+        "sessions": str(Path(sessions).resolve()) if sessions else None,
     }
     wanted = _resumed(Path(folder), asked, config) if resume else _started(asked, config)
     if timesteps is not None:
@@ -119,7 +130,7 @@ def train(
         if started and run_folder.state.frames >= wanted["hyperparameters"]["n_timesteps"]:
             return run_folder.state.best_score
         try:
-            learn = _prepare(run_folder, wanted, validation_house_days)
+            learn = _prepare(run_folder, wanted, validation_house_days, cache, threads)
         except BaseException:
             if not resume:
                 run_folder.discard()
@@ -150,9 +161,8 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
 
     saved = read_config(folder)
     same = {"--algo": "algorithm", "--seed": "seed"}
-    if asked["prices"]:
-        same["--prices"] = "prices"
-    pairs = {option: (saved[key], asked[key]) for option, key in same.items()}
+    same |= {f"--{key}": key for key in ("prices", "sessions") if asked[key]}
+    pairs = {option: (saved.get(key), asked[key]) for option, key in same.items()}
     if config:
         given = read_hyperparameters(asked["algorithm"], ENV_ID, config)
         ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
@@ -169,13 +179,17 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
 
 
 def _prepare(
-    run_folder: RunFolder, wanted: dict[str, Any], validation_house_days: int
+    run_folder: RunFolder,
+    wanted: dict[str, Any],
+    validation_house_days: int,
+    cache: str | Path | None,
+    workers: int,
 ) -> Callable[[], None]:
     """Build environment, model and supervisor; what is returned trains."""
     import stable_baselines3
     from stable_baselines3.common.logger import configure
 
-    from flexgym.envs.data import load_prices
+    from flexgym.envs.data import load_prices, load_sessions
     from flexgym.envs.household.scenario import HouseholdScenario
     from flexgym.evaluate.rollout import HouseDays
     from flexgym.policies.learned import SETTINGS, load_model
@@ -186,14 +200,21 @@ def _prepare(
 
     algorithm, parameters, state = wanted["algorithm"], wanted["hyperparameters"], run_folder.state
     started = run_folder.last.exists()
-    tariff = load_prices(wanted["prices"]) if wanted["prices"] else None
+    data: dict[str, Any] = {
+        "prices": load_prices(wanted["prices"]) if wanted["prices"] else None,
+        "sessions": load_sessions(wanted["sessions"]) if wanted.get("sessions") else None,
+    }
     options: dict[str, Any] = dict(parameters.get("env_kwargs") or {})
     settings = {key: options[key] for key in SETTINGS if key in options}
     world = {key: value for key, value in options.items() if key not in SETTINGS}
     # Episodes of different seeds and of a resumed run must not repeat one another.
     first = 10_000_000 * (wanted["seed"] + 1) + state.frames
-    batch = sb3_vec_env(ENV_ID, parameters["n_envs"], seed=first, prices=tariff, **options)
+    batch = sb3_vec_env(ENV_ID, parameters["n_envs"], seed=first, **data, **options)
     env = wrapped(batch, parameters)
+    scenario = HouseholdScenario.create(**world, split="validation", **data)
+    house_days = HouseDays.sample(scenario, validation_house_days, VALIDATION_SEED)
+    validation = Validation.prepare(house_days, Path(cache) if cache else None, workers)
+    # Time runs from here: solving validation days is no training.
     budget = Budget(wanted["minutes"], state.used_s)
     made = algorithm_arguments(parameters, budget)
     if algorithm == "sac":
@@ -208,13 +229,11 @@ def _prepare(
         kind = getattr(stable_baselines3, algorithm.upper())
         with _naming_bad_hyperparameters(algorithm):
             model = kind(env=env, seed=wanted["seed"], device="cpu", **made)
-    scenario = HouseholdScenario.create(**world, split="validation", prices=tariff)
-    house_days = HouseDays.sample(scenario, validation_house_days, VALIDATION_SEED)
     model.set_logger(configure(str(run_folder.path / "tb"), ["tensorboard"]))
     rollout_frames = parameters["n_envs"] * int(parameters.get("n_steps", 96))
     supervisor = Supervisor(
         run_folder,
-        Validation.prepare(house_days),
+        validation,
         settings,
         budget,
         every=max(rollout_frames, parameters["n_timesteps"] // _VALIDATIONS),

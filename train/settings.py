@@ -22,7 +22,7 @@ _NOT_THEIRS = (
 )
 """Arguments of SB3's classes that the command line or the run folder decides."""
 _COUNTS = ("n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts")
-_ENV_KWARGS = ("observation", "action_map", "curtailment", "uncertainty", "initial_soc")
+_ENV_KWARGS = ("observation", "action_map", "curtailment", "uncertainty", "initial_soc", "car")
 
 
 def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = None) -> dict:

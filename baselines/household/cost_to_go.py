@@ -154,14 +154,18 @@ class CostToGo:
         model = self._model
         return uncontrolled_cost(self._row, _rows(self.series), self._visits, model)
 
-    def flexibility_eur(self, soc_kwh: float = 0.0) -> float:
+    def flexibility_eur(self, soc_kwh: float | None = None) -> float:
         """Value of flexibility: what the optimum saves over uncontrolled devices, EUR.
 
         Measured against `value`, so at most ``gap_eur`` too small.
+
+        Args:
+            soc_kwh: State of charge at the start, kWh; None is the mean over all.
         """
-        left = soc_kwh * self._row[RETENTION] ** len(self.series)
-        uncontrolled = self.uncontrolled_eur - self.terminal_eur_per_kwh * left
-        return uncontrolled - float(self.value(0, soc_kwh))
+        soc = np.linspace(0.0, self._row[CAPACITY], 257) if soc_kwh is None else soc_kwh
+        left = np.asarray(soc) * self._row[RETENTION] ** len(self.series)
+        saved = self.uncontrolled_eur - self.terminal_eur_per_kwh * left - self.value(0, soc)
+        return float(np.mean(saved))
 
     def chart(
         self,

@@ -90,9 +90,7 @@ class ProgramDay:
         )
         return _along(planes[:, 0], planes[:, 2] + planes[:, 1] * car_kwh, 0.0, capacity)
 
-    def ahead(
-        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
-    ) -> Levels:
+    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
         """See `Tables`.
 
         The levels are the car's energies at the function's vertices and where its edges meet

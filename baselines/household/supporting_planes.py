@@ -66,7 +66,8 @@ def supporting_planes(
     for _ in range(_ROUNDS):
         vertices = _vertices(np.array(planes), wide)
         # All new places at once: each is worth its evaluation whatever the others find.
-        if not any([visit(place) for place in vertices]):
+        changed = [visit(place) for place in vertices]
+        if not any(changed):
             break
     else:
         raise SolverError(

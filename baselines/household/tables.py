@@ -42,9 +42,7 @@ class Tables(Protocol):
         """Expected cost from period t on, EUR, weighted over the Markov states (m,)."""
         ...
 
-    def ahead(
-        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
-    ) -> Levels:
+    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
         """Cost after period t beside each power of the car that counts.
 
         ``kinks_kw`` are battery powers at which the inverter's capability bends.
@@ -97,9 +95,7 @@ class OneStore:
         value, slopes, lengths = self.functions_after(t)
         return ConvexPiecewiseLinear.from_slopes(0.0, value[state], slopes[state], lengths[state])
 
-    def ahead(
-        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
-    ) -> Levels:
+    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
         """See `Tables`."""
         return [(0.0, self.after(t, state, car_kwh))]
 

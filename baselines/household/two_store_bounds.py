@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.baselines.household.bounds import distance, place
 from flexgym.baselines.household.tables import Ints, Levels
 from flexgym.baselines.household.two_stores import (
     after_car,
     between,
+    blend,
     car_candidates,
     greedy,
     lower_stage,
@@ -38,9 +40,8 @@ from flexgym.envs.household.dynamics import (
 from flexgym.envs.household.params import DT_H, Floats
 from flexgym.envs.uncertainty import Uncertainty
 
-_CELLS, _STEPS, _PRICES = 48, 8, 32
-"""Where refinement starts: cells of the battery, levels of the car a period at full power
-passes, prices of its energy."""
+_CELLS, _LEVELS, _PRICES = 48, 24, 40
+"""Where refinement starts: cells of the battery, levels of the car, prices of its energy."""
 _MOST_ROUNDS = 7
 _LEAST_EUR = 1e-4
 """No smaller gap is asked for where flexibility is worth next to nothing."""
@@ -77,24 +78,23 @@ class Problem:
         """Whether a visit ends with period t."""
         return self.plugged(t) and self.visits[t, DEPARTURE] == t + 1
 
-    def levels(self, t: int, steps: int) -> Floats:
-        """Energies of the car to tabulate in period t, shape (k,), kWh.
+    def blocks(self, t: int, steps: int) -> Floats:
+        """Energies of the car in period t that full power reaches from what is needed, kWh.
 
-        Spaced so that full power passes ``steps`` of them, counted from what is needed: the
-        optimum likes to end there, and to charge fully or not at all.
+        Shape (k,), with ``steps`` between. The optimum likes to charge fully or not at all.
         """
-        if not self.plugged(t):
-            return _AWAY
         visit, house = self.visits[t], self.house
         least, top = self.reach(t)
         apart = house[CAR_POWER] * DT_H * house[CAR_ETA_C] / steps
         # Large batteries that charge slowly would take more levels than they are worth.
         apart = max(apart, (top - least) / (24 * steps), 1e-6)
-        due = float(np.clip(visit[NEEDED_KWH], least, top))
-        levels = np.concatenate([np.arange(due, least, -apart), np.arange(due, top, apart)])
-        levels = np.unique(np.concatenate([levels, [least, visit[ARRIVAL_KWH], due, top]]))
-        kept = np.concatenate([[True], np.diff(levels) > 1e-9])
-        return levels[kept]
+        due = self.due(t)
+        down, up = np.arange(due, least, -apart), np.arange(due, top, apart)
+        return _apart(np.concatenate([down, up, [least, visit[ARRIVAL_KWH], due, top]]))
+
+    def due(self, t: int) -> float:
+        """Energy in the car at which nothing is missing, or as much as it can have, kWh."""
+        return float(np.clip(self.visits[t, NEEDED_KWH], *self.reach(t)))
 
     def reach(self, t: int) -> tuple[float, float]:
         """Least and largest energy of the car in the visit of period t, kWh."""
@@ -113,35 +113,70 @@ class Problem:
         return np.array(u.load_factors, np.float64), np.array(u.load_probabilities, np.float64)
 
 
-def upper_bound(
-    problem: Problem, grid: Floats, steps: int
-) -> tuple[list[Floats], list[Floats]]:
-    """Levels of the car (k,) and values there, shape (m, k, n), of periods 0 to T."""
+def _apart(levels: Floats) -> Floats:
+    levels = np.unique(levels)
+    return levels[np.concatenate([[True], np.diff(levels) > 1e-6])]
+
+
+def first_levels(problem: Problem, steps: int) -> list[Floats]:
+    """Levels of the car of periods 0 to T, shapes (k,), kWh: one while it is away."""
+    T = problem.series.shape[1]
+    return [
+        problem.blocks(t, steps) if t < T and problem.plugged(t) else _AWAY for t in range(T + 1)
+    ]
+
+
+def better_levels(
+    problem: Problem, levels: list[Floats], values: list[Floats], count: int
+) -> list[Floats]:
+    """Levels that are dense where the values bend in the car's energy, and its blocks."""
+    found = []
+    for t, (here, value) in enumerate(zip(levels, values, strict=True)):
+        if len(here) < 3:
+            found.append(here)
+            continue
+        bends = value.transpose(0, 2, 1).reshape(1, -1, len(here))
+        placed = here[0] + place(here - here[0], bends, count)
+        blocks = problem.blocks(t, 1)
+        # A level beside a block is worth little.
+        far = np.abs(placed[:, None] - blocks).min(axis=1) > 0.2 * (here[-1] - here[0]) / count
+        found.append(_apart(np.concatenate([placed[far], blocks])))
+    return found
+
+
+def upper_bound(problem: Problem, grid: Floats, levels: list[Floats]) -> list[Floats]:
+    """Values at the levels of the car and the grid, shapes (m, k, n), of periods 0 to T."""
     T, u = problem.series.shape[1], problem.uncertainty
     noise, chance = problem.chances
     last = np.broadcast_to(-problem.terminal_price * grid, (u.n_states, 1, len(grid)))
-    levels, values = [_AWAY] * (T + 1), [np.ascontiguousarray(last)] * (T + 1)
+    values = [np.ascontiguousarray(last)] * (T + 1)
     for t in range(T - 1, -1, -1):
-        here = problem.levels(t, steps)
-        ends = ends_of(problem, t, here, levels[t + 1], values[t + 1])
-        values[t] = np.empty((u.n_states, len(here), len(grid)))
-        levels[t] = here
+        ends, later = ends_of(problem, t, levels[t + 1], values[t + 1])
+        values[t] = np.empty((u.n_states, len(levels[t]), len(grid)))
         upper_stage(
             problem.house, np.ascontiguousarray(problem.series[:, t]), u.weather_factor,
-            u.price_factor, noise, chance, ends, here, here[-1], grid, values[t],
+            u.price_factor, noise, chance, ends, later, levels[t], grid, values[t],
         )  # fmt: skip
-    return levels, values
+    return values
 
 
-def ends_of(problem: Problem, t: int, here: Floats, levels: Floats, values: Floats) -> Floats:
-    """Expected value after period t at its levels, from those of period t + 1: (m, k, n)."""
+def ends_of(problem: Problem, t: int, levels: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Expected value after period t, shape (m, k, n), and the car's energies there, (k,).
+
+    Args:
+        problem: The house-day.
+        t: Period.
+        levels: Levels of period t + 1.
+        values: Values there.
+    """
     if problem.arrives(t + 1):
         k = int(np.argmin(np.abs(levels - problem.visits[t + 1, ARRIVAL_KWH])))
-        values = values[:, k : k + 1]
+        values, levels = values[:, k : k + 1], _AWAY
     ends = np.tensordot(problem.uncertainty.transition, values, 1)
     if problem.leaves(t):
-        ends = ends + problem.missed(t, here)[:, None]
-    return np.ascontiguousarray(ends)
+        levels = _apart(np.array([*problem.reach(t), problem.due(t)]))
+        ends = ends + problem.missed(t, levels)[:, None]
+    return np.ascontiguousarray(ends), levels
 
 
 def lower_bound(problem: Problem, grid: Floats, prices: list[Floats]) -> Floats:
@@ -193,7 +228,9 @@ def _on_arrival(problem: Problem, t: int, parts: Floats, prices: Floats) -> Floa
     return found
 
 
-def worths(problem: Problem, levels: list[Floats], values: list[Floats], count: int) -> list[Floats]:
+def worths(
+    problem: Problem, levels: list[Floats], values: list[Floats], count: int
+) -> list[Floats]:
     """Prices of the car's energy for the lower bound: quantiles of the upper one's slopes.
 
     Slopes gather at the prices of few hours, so quantiles meet them exactly.
@@ -219,6 +256,23 @@ def worths(problem: Problem, levels: list[Floats], values: list[Floats], count: 
     return found
 
 
+def _rounded_up(values: Floats) -> NDArray[np.float32]:
+    """Single precision, for half the memory; an upper bound stays one."""
+    short = values.astype(np.float32)
+    return np.where(short < values, np.nextafter(short, np.float32(np.inf)), short)
+
+
+def _bends(values: list[Floats]) -> Floats:
+    """All functions of the battery, shape (1, r, n); half of them of period 0.
+
+    That is where the gap is measured, the others is where it comes from.
+    """
+    whole = np.concatenate([v.reshape(-1, v.shape[2]) for v in values])
+    first = values[0].reshape(-1, values[0].shape[2])
+    again = np.repeat(first, max(len(whole) // len(first), 1), axis=0)
+    return np.concatenate([whole, again])[None]
+
+
 @dataclass(frozen=True)
 class TwoStoreBounds:
     """Upper bound of every period and the certified distance to the lower one at the start.
@@ -227,7 +281,7 @@ class TwoStoreBounds:
         problem: The house-day.
         grid_kwh: Energies of the battery, shape (n,), kWh.
         levels_kwh: Energies of the car in period t, shapes (k,), kWh; one zero while away.
-        values: Upper bound at the start of period t, shapes (m, k, n), EUR.
+        values: Upper bound at the start of period t, shapes (m, k, n), single precision, EUR.
         lower: Lower bound in period 0 at the grid, shape (m, n), EUR.
         gap_eur: Largest distance of the bounds in period 0, over states and charge, EUR.
     """
@@ -235,7 +289,7 @@ class TwoStoreBounds:
     problem: Problem
     grid_kwh: Floats
     levels_kwh: list[Floats]
-    values: list[Floats]
+    values: list[NDArray[np.float32]]
     lower: Floats
     gap_eur: float
 
@@ -252,7 +306,8 @@ class TwoStoreBounds:
         Args:
             problem: The house-day.
             tolerance_eur: Gap to reach, EUR; None takes the share.
-            tolerance_share: Gap as a share of the value of flexibility.
+            tolerance_share: Gap as a share of the value of flexibility, the mean over states of
+                charge.
             uncontrolled_eur: Expected cost with an empty battery and nothing controlled.
 
         Raises:
@@ -266,38 +321,45 @@ class TwoStoreBounds:
             solved = Problem(
                 house, problem.series, problem.visits, problem.terminal_price, problem.uncertainty
             )
-        cells, steps, count = _CELLS, _STEPS, _PRICES
+        cells, energies, count = _CELLS, _LEVELS, _PRICES
         chance = solved.uncertainty.stationary
         left = solved.house[RETENTION] ** solved.series.shape[1] * solved.terminal_price
-        grid = np.linspace(0.0, solved.house[CAPACITY], cells + 1)
-        levels, values = upper_bound(solved, grid, min(steps, 2))
+        grid = np.linspace(0.0, solved.house[CAPACITY], 33)
+        levels = first_levels(solved, 4)
+        values = upper_bound(solved, grid, levels)
         for _ in range(_MOST_ROUNDS):
-            whole = np.concatenate([v.reshape(-1, v.shape[2]) for v in values])
-            grid = place(grid, whole[None], cells)
-            levels, values = upper_bound(solved, grid, steps)
+            whole = _bends(values)
+            levels = better_levels(solved, levels, values, energies)
+            grid = place(grid, whole, cells)
+            values = upper_bound(solved, grid, levels)
             lower = lower_bound(solved, grid, worths(solved, levels, values, count))
             k = 0
             if solved.arrives(0):
                 k = int(np.argmin(np.abs(levels[0] - solved.visits[0, ARRIVAL_KWH])))
-            gap = distance(values[0][:, k], lower[0], lower[1], lower[2], grid)
-            worth = (uncontrolled_eur - left * grid - chance @ values[0][:, k]).min()
+            gap = distance(values[0][:, k], *lower, grid)
+            saved = uncontrolled_eur - left * grid - chance @ values[0][:, k]
+            worth = float(np.trapezoid(saved, grid)) / grid[-1]
             tolerance = tolerance_eur or max(tolerance_share * worth, _LEAST_EUR)
             if gap <= tolerance:
-                return cls(solved, grid, levels, values, lower[0].copy(), gap)
-            more = min(max(1.2 * (gap / tolerance) ** 0.5, 1.2), 1.8)
-            cells, count, steps = int(cells * more**0.6), int(count * more**0.6), int(steps * more)
+                kept = [_rounded_up(v) for v in values]
+                gap = distance(kept[0][:, k].astype(np.float64), *lower, grid)
+                return cls(solved, grid, levels, kept, lower[0].copy(), gap)
+            more = min(max(1.1 * (gap / tolerance) ** 0.7, 1.15), 1.9)
+            cells, energies, count = int(cells * more), int(energies * more), int(count * more)
         raise SolverError(
             f"the certified gap is {gap:.2e} EUR with {len(grid) - 1} cells; expected at most "
             f"{tolerance:.2e}. Pass a larger tolerance_eur."
         )
 
     def _share(self, t: int, car_kwh: float, levels: Floats) -> tuple[int, int, float]:
+        """Levels around an energy of the car in the visit of period t, and the share between."""
         if not self.problem.plugged(t):
             return 0, 0, 0.0
-        if not levels[0] - 1e-9 <= car_kwh <= levels[-1] + 1e-9:
+        least, top = self.problem.reach(t)
+        if not least - 1e-9 <= car_kwh <= top + 1e-9:
             raise StateError(
-                f"car_kwh is {car_kwh:g} in period {t}; expected an energy in [{levels[0]:g}, "
-                f"{levels[-1]:g}] kWh, what this visit can reach."
+                f"car_kwh is {car_kwh:g} in period {t}; expected an energy in [{least:g}, "
+                f"{top:g}] kWh, what this visit can reach."
             )
         below, share = between(levels, car_kwh)
         return below, min(below + 1, len(levels) - 1), share
@@ -308,46 +370,50 @@ class TwoStoreBounds:
         if t == len(self.values) - 1:
             here = values[0]
         else:
-            below, above, share = self._share(t, car_kwh, self.levels_kwh[t])
-            here = (1.0 - share) * values[below] + share * values[above]
+            function = self._function(values, t, car_kwh, self.levels_kwh[t])
+            return np.interp(soc_kwh, function.x, function.y)
         return np.interp(soc_kwh, self.grid_kwh, here)
 
-    def ends(self, t: int) -> Floats:
-        """Expected upper bound after period t at its levels, shape (m, k, n)."""
-        here, later = self.levels_kwh[t], self.levels_kwh[t + 1]
-        return ends_of(self.problem, t, here, later, self.values[t + 1])
+    def ends(self, t: int) -> tuple[Floats, Floats]:
+        """Expected upper bound after period t, shape (m, k, n), and the car's energies, (k,)."""
+        return ends_of(self.problem, t, self.levels_kwh[t + 1], self.values[t + 1])
 
-    def _function(self, ends: Floats, t: int, car_kwh: float) -> ConvexPiecewiseLinear:
-        below, above, share = self._share(t, car_kwh, self.levels_kwh[t])
-        if len(ends) == 1:
-            below = above = 0
-        return ConvexPiecewiseLinear.trusted(
-            self.grid_kwh, (1.0 - share) * ends[below] + share * ends[above]
-        )
+    def _function(
+        self, ends: Floats, t: int, car_kwh: float, levels: Floats
+    ) -> ConvexPiecewiseLinear:
+        below, above, share = self._share(t, car_kwh, levels)
+        cells = np.diff(self.grid_kwh)
+        slopes, lengths = np.empty(2 * len(cells)), np.empty(2 * len(cells))
+        start, n = blend(ends[below], ends[above], share, cells, slopes, lengths)
+        x, y = np.empty(n + 1), np.empty(n + 1)
+        x[0], y[0] = 0.0, start
+        np.cumsum(lengths[:n], out=x[1:])
+        np.cumsum(slopes[:n] * lengths[:n], out=y[1:])
+        y[1:] += start
+        return ConvexPiecewiseLinear.trusted(x, y)
 
     def after(self, t: int, state: int, car_kwh: float) -> ConvexPiecewiseLinear:
         """See `Tables`."""
-        return self._function(self.ends(t)[state], t, car_kwh)
+        ends, levels = self.ends(t)
+        return self._function(ends[state], t, car_kwh, levels)
 
-    def ahead(
-        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
-    ) -> Levels:
+    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
         """See `Tables`."""
-        ends = self.ends(t)[state]
+        ends, levels = self.ends(t)
         if not self.problem.plugged(t):
-            return [(0.0, self._function(ends, t, 0.0))]
-        house, levels = self.problem.house, self.levels_kwh[t]
+            return [(0.0, self._function(ends[state], t, 0.0, levels))]
+        house = self.problem.house
         self._share(t, car_kwh, levels)
         room = np.empty(len(levels) + 6)
         # Without limits of the connection: those are the chart's own.
         free = house.copy()
         free[[IMPORT, EXPORT]] = np.inf
-        count = car_candidates(free, car_kwh, levels, levels[-1], 0.0, 0.0, room)
-        powers = np.unique(room[:count])
-        powers = powers[np.concatenate([[True], np.diff(powers) > 1e-9])]
+        count = car_candidates(free, car_kwh, levels, 0.0, 0.0, room)
+        powers = _apart(room[:count])
+        stored = [min(after_car(house, car_kwh, u), levels[-1]) for u in powers]
         return [
-            (float(u), self._function(ends, t, min(after_car(house, car_kwh, u), levels[-1])))
-            for u in powers
+            (float(u), self._function(ends[state], t, c, levels))
+            for u, c in zip(powers, stored, strict=True)
         ]
 
     def play(
@@ -363,7 +429,8 @@ class TwoStoreBounds:
         car_kw: Floats,
     ) -> None:
         """See `Tables`."""
+        ends, later = self.ends(t)
         greedy(
-            rows, self.problem.house, self.problem.plugged(t), self.ends(t), self.levels_kwh[t],
-            self.grid_kwh, soc_kwh, car_kwh, now, state, battery_kw, car_kw,
+            rows, self.problem.house, self.problem.plugged(t), ends, later, self.grid_kwh, soc_kwh,
+            car_kwh, now, state, battery_kw, car_kw,
         )  # fmt: skip

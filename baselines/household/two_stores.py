@@ -4,9 +4,11 @@ The cost-to-go V(e, c) of battery energy e and car energy c is jointly convex bu
 separable, so slopes cannot be merged in two dimensions. Both bounds keep exact slope merging
 in e and treat c apart, on opposite sides of the conjugate:
 
-- Upper bound: levels of c. Between two levels V lies below the line that joins them, and any
-  subset of the car's powers bounds the minimum from above: those that reach a level, the
-  largest and least, and those that bring the meter to zero.
+- Upper bound: levels of c. Between two levels V lies below the convex hull of both, which is
+  a merge of their slopes with scaled lengths (`blend`): kinks that run across the levels,
+  where one store stands in for the other, are met. Any subset of the car's powers bounds the
+  minimum from above: those that reach a level, the largest and least, and those that bring
+  the meter to zero.
 - Lower bound: prices of c. V(e, c) is at least max over prices mu of f_mu(e) + mu*c with
   f_mu(e) = min over c of V(e, c) - mu*c. At a price the car is a device that takes what pays,
   one more piece in a sorted list of slopes. The expectation over Markov states and load
@@ -71,18 +73,19 @@ def _convexify(x, y, stack):
 
 
 @compiled
-def car_candidates(house, level, levels, top, load_kw, pv_kw, out):
+def car_candidates(house, level, later, load_kw, pv_kw, out):
     """Powers of the car worth trying from ``level``, kW, and how many; `out` has room.
 
-    All are feasible with the battery idle.
+    Those that reach a level after the period, the largest and least, and those that bring the
+    meter to zero. All are feasible with the battery idle.
     """
-    high = min(house[CAR_POWER], max(top - level, 0.0) / (house[CAR_ETA_C] * DT_H))
+    high = min(house[CAR_POWER], max(later[-1] - level, 0.0) / (house[CAR_ETA_C] * DT_H))
     high = min(high, house[IMPORT] + min(pv_kw, house[INVERTER]))
     low = -min(house[CAR_DISCHARGE], level * house[CAR_ETA_D] / DT_H)
     low = max(low, -house[EXPORT] - load_kw)
     n = 0
-    for k in range(len(levels)):
-        change = levels[k] - level
+    for k in range(len(later)):
+        change = later[k] - level
         if change >= 0.0:
             power = change / (house[CAR_ETA_C] * DT_H)
         else:
@@ -122,6 +125,54 @@ def between(levels, at):
 
 
 @compiled
+def blend(lower, upper, share, cells, slopes, lengths):
+    """Convex hull of the functions at two levels, a share of the way from one to the other.
+
+    Args:
+        lower: Values of the first at the grid, shape (n,), convex.
+        upper: Values of the second, likewise.
+        share: In [0, 1].
+        cells: Lengths of the grid's cells, shape (n - 1,).
+        slopes: Room for 2 * (n - 1), overwritten, ascending.
+        lengths: Likewise.
+
+    Returns:
+        Value at the grid's start, number of segments.
+    """
+    n = len(cells)
+    start = (1.0 - share) * lower[0] + share * upper[0]
+    if share <= 1e-12 or share >= 1.0 - 1e-12:
+        one = lower if share <= 0.5 else upper
+        for j in range(n):
+            slopes[j], lengths[j] = (one[j + 1] - one[j]) / cells[j], cells[j]
+        return one[0], n
+    i, j, count = 0, 0, 0
+    a, b = (lower[1] - lower[0]) / cells[0], (upper[1] - upper[0]) / cells[0]
+    while i < n or j < n:
+        if j == n or (i < n and a <= b):
+            slopes[count], lengths[count] = a, (1.0 - share) * cells[i]
+            i += 1
+            if i < n:
+                a = (lower[i + 1] - lower[i]) / cells[i]
+        else:
+            slopes[count], lengths[count] = b, share * cells[j]
+            j += 1
+            if j < n:
+                b = (upper[j + 1] - upper[j]) / cells[j]
+        count += 1
+    return start, count
+
+
+@compiled
+def _ascending(slopes, count):
+    """Whether slopes ascend: beside a car that gives while export costs they may not."""
+    falls = False
+    for k in range(1, count):
+        falls |= slopes[k] < slopes[k - 1] - 1e-12
+    return not falls
+
+
+@compiled
 def _values(value, slopes, lengths, count, grid, out):
     """Lower ``out`` to the function's values at the grid points."""
     k = 0
@@ -137,7 +188,7 @@ def _values(value, slopes, lengths, count, grid, out):
 
 
 @compiled
-def upper_stage(house, now, weather, price, noise, chance, ends, levels, top, grid, out):
+def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, grid, out):
     """One period back with chords.
 
     Args:
@@ -147,21 +198,21 @@ def upper_stage(house, now, weather, price, noise, chance, ends, levels, top, gr
         price: Price factor of each Markov state, shape (m,).
         noise: Load factors.
         chance: Their probabilities.
-        ends: Expected value after the period, shape (m, k, n).
-        levels: Energies of the car, shape (k,), kWh; k = 1 while it is away.
-        top: Energy at which charging ends, kWh.
+        ends: Expected value after the period, shape (m, j, n).
+        later: Energies of the car there, shape (j,), kWh; j = 1 while it is away.
+        levels: Energies of the car before, shape (k,), kWh.
         grid: Energies of the battery, shape (n,), kWh.
         out: Value before the period, shape (m, k, n), overwritten.
     """
-    m, K, n = ends.shape
-    size = n + STAGE_PIECES + 2
+    m, J, n = ends.shape
+    K = len(levels)
+    size = 2 * n + STAGE_PIECES
     slopes, lengths = np.empty(size), np.empty(size)
     merged, widths = np.empty(size), np.empty(size)
     psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
-    best, powers = np.empty(n), np.zeros(K + 6)
+    best, powers = np.empty(n), np.zeros(J + 6)
     stack = np.empty(max(n, K), dtype=np.int64)
-    for j in range(n - 1):
-        lengths[j] = grid[j + 1] - grid[j]
+    cells = np.diff(grid)
     for s in range(m):
         pv = realised_pv(weather[s], now[PV], house[PV_KWP])
         buy = now[BUY] * price[s]
@@ -171,27 +222,27 @@ def upper_stage(house, now, weather, price, noise, chance, ends, levels, top, gr
                 load = now[LOAD] * noise[w]
                 best[:] = np.inf
                 count = 1
-                if K > 1:
-                    count = car_candidates(house, levels[k], levels, top, load, pv, powers)
+                if J > 1:
+                    count = car_candidates(house, levels[k], later, load, pv, powers)
                 for c in range(count):
-                    power = powers[c] if K > 1 else 0.0
-                    below, share = between(levels, after_car(house, levels[k], power))
-                    above = min(below + 1, K - 1)
-                    first = (1.0 - share) * ends[s, below, 0] + share * ends[s, above, 0]
-                    before = first
-                    for j in range(n - 1):
-                        here = (1.0 - share) * ends[s, below, j + 1]
-                        here += share * ends[s, above, j + 1]
-                        slopes[j] = (here - before) / lengths[j]
-                        before = here
+                    power = powers[c] if J > 1 else 0.0
+                    below, share = between(later, after_car(house, levels[k], power))
+                    above = min(below + 1, J - 1)
                     n_psi, psi_low, psi_cost = stage_cost(
                         house, load, power, pv, buy, now[SELL], psi_slopes, psi_lengths
                     )
+                    if power < 0.0 and not _ascending(psi_slopes, n_psi):
+                        continue
+                    first, segments = blend(
+                        ends[s, below], ends[s, above], share, cells, slopes, lengths
+                    )
                     start, pieces = convolve(
-                        house[RETENTION], house[CAPACITY], first, slopes, lengths, 0, n - 1,
+                        house[RETENTION], house[CAPACITY], first, slopes, lengths, 0, segments,
                         psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
                     )  # fmt: skip
                     _values(start, merged, widths, pieces, grid, best)
+                # Convex in e for each outcome: between two powers tried lie those that were not.
+                _convexify(grid, best, stack)
                 for j in range(n):
                     out[s, k, j] += chance[w] * best[j]
         if K > 1:
@@ -346,7 +397,7 @@ def recombine(parts, weights, prices, targets, least, top, out):
 
 @compiled
 def greedy(
-    rows, house, plugged, ends, levels, grid, soc_kwh, car_kwh, now, state, battery_kw, car_kw
+    rows, house, plugged, ends, later, grid, soc_kwh, car_kwh, now, state, battery_kw, car_kw
 ):  # fmt: skip
     """Powers that minimise the cost of the period plus the upper bound after it.
 
@@ -355,7 +406,7 @@ def greedy(
         house: Their house, shape (18,).
         plugged: Whether the car is there.
         ends: Expected upper bound after the period, shape (m, k, n).
-        levels: Energies of the car, shape (k,), kWh.
+        later: Energies of the car there, shape (k,), kWh.
         grid: Energies of the battery, shape (n,), kWh.
         soc_kwh: Energy in the battery of each row, kWh.
         car_kwh: Energy in the car of each row, kWh.
@@ -364,31 +415,33 @@ def greedy(
         battery_kw: Overwritten at the rows, kW.
         car_kw: Likewise.
     """
-    n, K = len(grid), len(levels)
-    lengths = np.diff(grid)
-    slopes, values, powers = np.empty(n - 1), np.empty(n), np.zeros(K + 6)
+    n, K = len(grid), len(later)
+    cells, powers = np.diff(grid), np.zeros(K + 6)
+    slopes, lengths = np.empty(2 * n), np.empty(2 * n)
     for i in rows:
         s = state[i]
         load, pv, buy, sell = now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i]
         count = 1
         if plugged:
-            count = car_candidates(house, car_kwh[i], levels, levels[K - 1], load, pv, powers)
+            count = car_candidates(house, car_kwh[i], later, load, pv, powers)
         least = np.inf
         for c in range(count):
             car = powers[c] if plugged else 0.0
-            below, share = between(levels, after_car(house, car_kwh[i], car))
+            below, share = between(later, after_car(house, car_kwh[i], car))
             above = min(below + 1, K - 1)
-            for j in range(n):
-                values[j] = (1.0 - share) * ends[s, below, j] + share * ends[s, above, j]
-            for j in range(n - 1):
-                slopes[j] = (values[j + 1] - values[j]) / lengths[j]
-            battery = best_battery(house, soc_kwh[i], load, car, pv, buy, sell, slopes, lengths)
+            cost, pieces = blend(ends[s, below], ends[s, above], share, cells, slopes, lengths)
+            battery = best_battery(
+                house, soc_kwh[i], load, car, pv, buy, sell, slopes[:pieces], lengths[:pieces]
+            )
             used = best_pv(house, battery, load, car, pv, buy, sell)
             p, unserved = meter(house, battery, car, used, load)
             paid, earned = energy_bill(p, buy, sell)
             wear = house[WEAR] * abs(battery) + house[CAR_WEAR] * max(-car, 0.0)
-            cost = paid + earned + DT_H * (wear + house[UNSERVED] * unserved)
-            cost += np.interp(next_soc(house, soc_kwh[i], battery), grid, values)
+            cost += paid + earned + DT_H * (wear + house[UNSERVED] * unserved)
+            stored = next_soc(house, soc_kwh[i], battery)
+            for j in range(pieces):
+                cost += slopes[j] * min(stored, lengths[j])
+                stored -= min(stored, lengths[j])
             if cost < least - 1e-12:
                 least = cost
                 battery_kw[i], car_kw[i] = battery, car

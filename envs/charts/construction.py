@@ -155,9 +155,7 @@ class _Devices:
             return np.concatenate(found), _NOWHERE
         return self._points(limits.kva, self.pv_kw, float(self.house[INVERTER])), _NOWHERE
 
-    def vertices(
-        self, load_kw: float, low: float, high: float, buy: float, sell: float
-    ) -> Floats:
+    def vertices(self, load_kw: float, low: float, high: float, buy: float, sell: float) -> Floats:
         """Vertices (kW, kvar, EUR) at the meter, between two powers of the devices."""
         points, roof = self._reactive()
         used = is_vertex(points, roof)

@@ -17,9 +17,7 @@ from flexgym.envs.household.params import Floats
 _NOWHERE = np.zeros((1, 2))
 
 
-def power_factor_points(
-    limits: Capability, battery: ConvexPiecewiseLinear, pv_kw: float
-) -> Floats:
+def power_factor_points(limits: Capability, battery: ConvexPiecewiseLinear, pv_kw: float) -> Floats:
     """Points (r, q, cost) with q >= 0 whose lower hull is the least cost, shape (n, 3).
 
     Args:

@@ -108,7 +108,10 @@ def is_vertex(points, roof):
             continue
         for j in range(n):
             i = order[j]
-            if i < n and abs(points[i, 0] - points[k, 0]) + abs(points[i, 1] - points[k, 1]) > _SAME_KW:
+            if i >= n:
+                continue
+            far = abs(points[i, 0] - points[k, 0]) + abs(points[i, 1] - points[k, 1])
+            if far > _SAME_KW:
                 order[j], order[count] = order[count], order[j]
                 count += 1
         own[k] = _separable(a, b, c, order, count)
