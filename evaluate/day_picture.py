@@ -11,10 +11,13 @@ import numpy as np
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import (
-    BATTERY_KW,
+    ARRIVAL,
     BUY,
+    CAR_KWH,
     COST_EUR,
     COST_TERMS,
+    CURTAILED_KW,
+    DEPARTURE,
     LOAD,
     METER_KW,
     OUTCOME_NAMES,
@@ -28,10 +31,11 @@ from flexgym.envs.household.params import Floats
 from flexgym.envs.household.render import (
     COLOURS,
     DASHED,
+    charge_panel,
     clock_axis,
     edges_h,
     key,
-    sunny,
+    power_panel,
 )
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.evaluate.pictures import cost_bar, cost_colours, picture
@@ -48,6 +52,7 @@ _TERMS = {
     "export_eur": "export",
     "wear_eur": "wear",
     "unserved_eur": "unserved load",
+    "missed_eur": "car not charged",
     "terminal_eur": "energy left",
 }
 
@@ -55,26 +60,40 @@ _TERMS = {
 def day_charts(
     simulation: HouseholdSimulation, outcomes: Floats, solved: CostToGo
 ) -> list[FlexibilityChart]:
-    """Flexibility chart of each period at the state of charge that was played.
+    """Flexibility chart of each period at the energies in battery and car that were played.
 
     Args:
         simulation: One house at the end of its day.
         outcomes: What happened, shape (T, 17), columns `OUTCOME_NAMES`.
         solved: Cost-to-go of the same house and forecast.
     """
+    return [chart_at(simulation, outcomes, solved, period) for period in range(len(outcomes))]
+
+
+def chart_at(
+    simulation: HouseholdSimulation, outcomes: Floats, solved: CostToGo, period: int
+) -> FlexibilityChart:
+    """Flexibility chart of one period of a day that was played; arguments of `day_charts`."""
     episodes = simulation.episodes
-    soc = np.concatenate([episodes.soc_kwh, outcomes[:-1, SOC_KWH]])
-    known = solved.uncertainty is None
-    return [
-        solved.chart(
-            t,
-            float(soc[t]),
-            state=None if known else int(episodes.state[t, 0]),
-            load_kw=float(episodes.exogenous[t, LOAD, 0]),
-            pv_kw=float(episodes.exogenous[t, PV, 0]),
-        )
-        for t in range(len(outcomes))
-    ]
+    before = episodes.soc_kwh[0] if period == 0 else outcomes[period - 1, SOC_KWH]
+    return solved.chart(
+        period,
+        float(before),
+        energy_in_car(simulation, outcomes, period),
+        state=None if solved.uncertainty is None else int(episodes.state[period, 0]),
+        load_kw=float(episodes.exogenous[period, LOAD, 0]),
+        pv_kw=float(episodes.exogenous[period, PV, 0]),
+    )
+
+
+def energy_in_car(simulation: HouseholdSimulation, outcomes: Floats, period: int) -> float | None:
+    """Energy in the car at the start of a period, kWh; None where it is away or just arrives."""
+    visits = simulation.episodes.visits
+    if visits.shape[2] == 0:
+        return None
+    visit = visits[period, :, 0]
+    there = visit[ARRIVAL] < period < visit[DEPARTURE]
+    return float(outcomes[period - 1, CAR_KWH]) if there else None
 
 
 def dispatch_picture(
@@ -84,7 +103,7 @@ def dispatch_picture(
     solved: CostToGo,
     title: str,
 ) -> None:
-    """Draw a day of one house: prices, powers, state of charge and flexibility charts.
+    """Draw a day of one house: prices, powers, energy in battery and car, flexibility charts.
 
     A chart tells the cost of a power at the meter if the house takes it in the cheapest way;
     a policy that curtails where it could have charged loses more than the colours show.
@@ -117,7 +136,10 @@ def dispatch_picture(
         edges = edges_h(periods)
         _prices(panels[0], edges, simulation)
         _powers(panels[1], edges, simulation, outcomes)
-        _charge(panels[2], edges, simulation, outcomes)
+        soc = np.concatenate([simulation.episodes.soc_kwh, outcomes[:, SOC_KWH]])
+        sessions = simulation.forecast_series().sessions
+        charge_panel(panels[2], edges, simulation.house(), sessions, soc, outcomes[:, CAR_KWH])
+        key(panels[2])
         _charts(figure, panels[3], edges, day_charts(simulation, outcomes, solved), outcomes)
         for axes in panels:
             clock_axis(axes, labels=axes is panels[-1])
@@ -149,55 +171,18 @@ def _prices(axes: Axes, edges: Floats, simulation: HouseholdSimulation) -> None:
 
 
 def _powers(axes: Axes, edges: Floats, simulation: HouseholdSimulation, outcomes: Floats) -> None:
-    now = simulation.episodes.exogenous[:, :, 0]
-    used = outcomes[:, PV_USED_KW]
-    axes.set_title("Power, kW")
-    axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8)
-    if now[:, PV].max() > 0:
-        orange = COLOURS["pv"]
-        axes.stairs(used, edges, fill=True, color=orange, alpha=0.3, label="PV used")
-        if (now[:, PV] - used).max() > 1e-6:
-            axes.stairs(
-                now[:, PV], edges, baseline=used, fill=True, facecolor="none", edgecolor=orange,
-                hatch="////", lw=0, label="PV curtailed",
-            )  # fmt: skip
-        axes.stairs(sunny(now[:, PV]), edges, baseline=None, color=orange, lw=1.2)
+    power_panel(axes, edges, simulation.house(), simulation.forecast_series().sessions, outcomes)
+    used, load = outcomes[:, PV_USED_KW], simulation.episodes.exogenous[:, LOAD, 0]
+    if outcomes[:, CURTAILED_KW].max() > 1e-6:
+        axes.stairs(
+            used + outcomes[:, CURTAILED_KW], edges, baseline=used, fill=True, facecolor="none",
+            edgecolor=COLOURS["pv"], hatch="////", lw=0, zorder=0.9, label="curtailed",
+        )  # fmt: skip
     if outcomes[:, UNSERVED_KW].max() > 1e-6:
         axes.stairs(
-            now[:, LOAD], edges, baseline=now[:, LOAD] - outcomes[:, UNSERVED_KW], fill=True,
-            color="black", alpha=0.5, label="unserved",
+            load, edges, baseline=load - outcomes[:, UNSERVED_KW], fill=True, color="black",
+            alpha=0.5, label="unserved",
         )  # fmt: skip
-    axes.stairs(now[:, LOAD], edges, baseline=None, color=COLOURS["load"], lw=1.3, label="load")
-    if simulation.house().battery is not None:
-        axes.stairs(
-            outcomes[:, BATTERY_KW], edges, fill=True, color=COLOURS["battery"], alpha=0.75,
-            label="battery (charging > 0)",
-        )  # fmt: skip
-    axes.stairs(
-        outcomes[:, METER_KW], edges, baseline=None, color=COLOURS["meter"], lw=2.0,
-        label="meter (import > 0)",
-    )  # fmt: skip
-    key(axes)
-
-
-def _charge(axes: Axes, edges: Floats, simulation: HouseholdSimulation, outcomes: Floats) -> None:
-    axes.set_title("State of charge, kWh")
-    battery = simulation.house().battery
-    if battery is None or battery.capacity_kwh == 0.0:
-        axes.text(
-            0.5, 0.5, "no battery", ha="center", va="center", transform=axes.transAxes,
-            color=COLOURS["quiet"],
-        )  # fmt: skip
-        axes.set_yticks([])
-        return
-    soc = np.concatenate([simulation.episodes.soc_kwh, outcomes[:, SOC_KWH]])
-    axes.fill_between(edges, soc, color=COLOURS["battery"], alpha=0.3, lw=0)
-    axes.plot(edges, soc, color=COLOURS["battery"], lw=2.0)
-    axes.axhline(
-        battery.capacity_kwh, color=COLOURS["quiet"], lw=1.2, ls=DASHED,
-        label=f"capacity {battery.capacity_kwh:.1f} kWh",
-    )  # fmt: skip
-    axes.set_ylim(0.0, 1.12 * battery.capacity_kwh)
     key(axes)
 
 

@@ -238,11 +238,11 @@ class Optimal:
 
     def __init__(
         self,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], object] | None = None,
         cache: SolutionCache | None = None,
         workers: int = 1,
     ) -> None:
-        self.progress = progress or (lambda done, total: None)
+        self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
         self._cache, self._workers = cache, workers
 
     def begin(self, simulation: HouseholdSimulation) -> None:

@@ -42,7 +42,7 @@ class Validation:
 
         with tqdm(total=len(house_days), desc="validation", leave=False, disable=None) as bar:
             optimal = Optimal(
-                lambda done, total: bar.update(done - bar.n) and None,
+                lambda done, total: bar.update(1),
                 SolutionCache(cache) if cache else None,
                 workers,
             )

@@ -49,8 +49,8 @@ def conditional_means(t, state, forecast, rating, weather, price, load_mean, pow
 
 @compiled
 def certainty_equivalent(
-    t, chosen, rows, soc_kwh, now, state, forecast, terminal, weather, price, load_mean, powers, room,
-    battery_kw,
+    t, chosen, rows, soc_kwh, now, state, forecast, terminal, weather, price, load_mean, powers,
+    room, battery_kw,
 ):  # fmt: skip
     """Battery power that is optimal if the future is its conditional mean, the car away.
 

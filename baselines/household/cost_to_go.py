@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from flexgym.baselines.household.bounds import Bounds
 from flexgym.baselines.household.program_day import ProgramDay
 from flexgym.baselines.household.solution_cache import SolutionCache
-from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
+from flexgym.baselines.household.tables import ExactTree, KnownDay, Levels, Tables
 from flexgym.baselines.household.two_store_bounds import Problem, TwoStoreBounds
 from flexgym.baselines.household.uncontrolled import uncontrolled_cost
 from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
-from flexgym.envs.charts.capability import capability, kink_powers
+from flexgym.envs.charts.capability import Capability, capability, kink_powers
 from flexgym.envs.charts.construction import house_chart
+from flexgym.envs.charts.set_points import SetPoints, disaggregate
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
@@ -39,6 +41,18 @@ TOLERANCE_EUR = 1e-4
 """Certified gap of one store, EUR a house-day."""
 TOLERANCE_SHARE = 0.005
 """Certified gap of two stores, as a share of the value of flexibility."""
+
+
+class _Now(NamedTuple):
+    """What the construction of a chart reads of a period."""
+
+    soc_kwh: float
+    load_kw: float
+    pv_kw: float
+    buy: float
+    sell: float
+    ahead: Levels
+    limits: Capability
 
 
 @dataclass(frozen=True)
@@ -191,24 +205,72 @@ class CostToGo:
             StateError: An energy lies outside its limits, or the car's is missing.
             ScenarioError: No such period or Markov state, or a negative measurement.
         """
+        now = self._now(t, soc_kwh, car_kwh, state, load_kw, pv_kw)
+        return house_chart(
+            self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.buy, now.sell, now.ahead, now.limits
+        )
+
+    def disaggregate(
+        self,
+        t: int,
+        soc_kwh: float,
+        car_kwh: float | None = None,
+        *,
+        power_kw: float,
+        reactive_kvar: float | None = None,
+        state: int | None = None,
+        load_kw: float | None = None,
+        pv_kw: float | None = None,
+    ) -> SetPoints:
+        """Cheapest powers of the devices that make a point of the chart of period t.
+
+        Args:
+            t: Period, 0 to T - 1.
+            soc_kwh: State of charge, kWh.
+            car_kwh: Energy in the car, kWh; None where it is away or just arrives.
+            power_kw: Active power wanted at the meter, kW.
+            reactive_kvar: Reactive power wanted, kvar; None is the cheapest.
+            state: Markov state observed now; needed where there is uncertainty.
+            load_kw: Load measured, kW; default the forecast.
+            pv_kw: PV measured, kW; default the forecast under the state's weather.
+
+        Raises:
+            ChartError: The chart does not contain the point.
+            StateError: An energy lies outside its limits, or the car's is missing.
+            ScenarioError: No such period or Markov state, or a negative measurement.
+        """
+        now = self._now(t, soc_kwh, car_kwh, state, load_kw, pv_kw)
+        return disaggregate(
+            self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.ahead, now.limits, power_kw,
+            reactive_kvar,
+        )  # fmt: skip
+
+    def _now(
+        self,
+        t: int,
+        soc_kwh: float,
+        car_kwh: float | None,
+        state: int | None,
+        load_kw: float | None,
+        pv_kw: float | None,
+    ) -> _Now:
+        """Measurements of period t, and what lies ahead."""
         self._check_period(t)
-        row = self._row
-        check_soc(soc_kwh, row[CAPACITY])
+        check_soc(soc_kwh, self._row[CAPACITY])
         stored = self._car_energy(t, car_kwh)
         s = self._model.check_state(state)
         weather = self._model.weather_factor[s]
-        expected = realised_pv(weather, self.series.pv_kw[t], row[PV_KWP])
+        expected = realised_pv(weather, self.series.pv_kw[t], self._row[PV_KWP])
         load = float(self.series.load_kw[t] if load_kw is None else load_kw)
         pv = float(expected if pv_kw is None else pv_kw)
         for name, measured in (("load_kw", load), ("pv_kw", pv)):
             if not (math.isfinite(measured) and measured >= 0):
                 raise ScenarioError(f"{name} is {measured}; expected a measurement >= 0 kW.")
-        buy = self.series.import_eur_per_kwh[t] * self._model.price_factor[s]
-        sell = self.series.export_eur_per_kwh[t]
+        buy = float(self.series.import_eur_per_kwh[t] * self._model.price_factor[s])
+        sell = float(self.series.export_eur_per_kwh[t])
         limits = capability(self.house)
-        kinks = kink_powers(limits, pv)
-        ahead = self.tables.ahead(t, s, float(soc_kwh), stored, kinks)
-        return house_chart(row, float(soc_kwh), load, pv, buy, sell, ahead, limits)
+        ahead = self.tables.ahead(t, s, float(soc_kwh), stored, kink_powers(limits, pv))
+        return _Now(float(soc_kwh), load, pv, buy, sell, ahead, limits)
 
 
 def cost_to_go(

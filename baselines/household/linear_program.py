@@ -7,6 +7,7 @@ charge and discharge apart, so that the result stays exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,8 +112,11 @@ class HouseDayProgram:
         self._highs.passModel(self._model())
 
     def _model(self) -> highspy.HighsLp:
-        """Rows: load balance, inverter, store; with a car its store, its energy at the end of
-        each period, and what it lacks; then what keeps directions apart."""
+        """The program before a day is loaded.
+
+        Rows: load balance, inverter, store; with a car its store, its energy at the end of
+        each period, and what it lacks; then what keeps directions apart.
+        """
         T, house, battery, car = self.periods, self.house, self._battery, self._car
         block, one = np.arange(T), np.ones(T)
         power, shared = self._row[POWER], self._row[INVERTER]
@@ -123,7 +127,7 @@ class HouseDayProgram:
         entries: list[tuple[Ints, Ints, Floats]] = []
         rows: list[tuple[float, float]] = []
 
-        def add(terms: list[tuple[Ints, float]], low: float, high: float) -> None:
+        def add(terms: Sequence[tuple[Ints, float]], low: float, high: float) -> None:
             entries.extend((len(rows) * T + block, column, value * one) for column, value in terms)
             rows.append((low, high))
 

@@ -100,11 +100,10 @@ class ProgramDay:
         left = house[RETENTION] * soc_kwh
         low, high = store_range(house, soc_kwh)
 
-        def stored(battery_kw: Floats) -> Floats:
-            power = np.asarray(battery_kw)
+        def stored(power: Floats) -> Floats:
             return left + DT_H * np.where(power > 0.0, power * house[ETA_C], power / house[ETA_D])
 
-        least, most = (float(np.clip(stored(b), 0.0, house[CAPACITY])) for b in (low, high))
+        least, most = stored(np.array([low, high])).clip(0.0, house[CAPACITY]).tolist()
         first = last = 0.0
         if self.plugged(t):
             if not -1e-9 <= car_kwh <= house[CAR_CAPACITY] + 1e-9:
@@ -159,7 +158,4 @@ class ProgramDay:
 
 
 def _along(slopes: Floats, offsets: Floats, low: float, high: float) -> ConvexPiecewiseLinear:
-    x, y = largest_line(slopes, offsets, low, high) if high > low else (np.array([low]), None)
-    if y is None:
-        y = np.array([(slopes * low + offsets).max()])
-    return ConvexPiecewiseLinear.trusted(x, y)
+    return ConvexPiecewiseLinear.trusted(*largest_line(slopes, offsets, low, high))

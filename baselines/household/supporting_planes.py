@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial import HalfspaceIntersection
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
 from flexgym.envs.household.params import Floats
 
@@ -84,15 +84,7 @@ def _vertices(planes: Floats, wide: np.ndarray) -> Floats:
     if not wide.any():
         return np.zeros((1, 2))
     if wide.all():
-        height = planes[:, :2].clip(0.0).sum(axis=1) + planes[:, 2]
-        middle, top = float(height.max()) + 1.0, float(height.max()) + 2.0
-        above = np.column_stack([planes[:, :2], -np.ones(len(planes)), planes[:, 2]])
-        box = np.array(
-            [[-1, 0, 0, 0], [1, 0, 0, -1], [0, -1, 0, 0], [0, 1, 0, -1], [0, 0, 1, -top]], float
-        )
-        inside = np.array([0.5, 0.5, middle])
-        corners = HalfspaceIntersection(np.concatenate([above, box]), inside).intersections
-        return corners[corners[:, 2] < middle, :2].clip(0.0, 1.0)
+        return _corners(planes)
     axis = int(np.argmax(wide))
     x, _ = largest_line(planes[:, axis], planes[:, 2], 0.0, 1.0)
     places = np.zeros((len(x), 2))
@@ -100,8 +92,69 @@ def _vertices(planes: Floats, wide: np.ndarray) -> Floats:
     return places
 
 
+def _corners(planes: Floats) -> Floats:
+    """`_vertices` in two dimensions: ends of the edges between planes, and the box's sides."""
+    found = [_edge_ends(planes)]
+    for axis in (0, 1):
+        for side in (0.0, 1.0):
+            offsets = planes[:, 2] + side * planes[:, axis]
+            x, _ = largest_line(planes[:, 1 - axis], offsets, 0.0, 1.0)
+            places = np.full((len(x), 2), side)
+            places[:, 1 - axis] = x
+            found.append(places)
+    return np.concatenate(found)
+
+
+@compiled
+def _edge_ends(planes):
+    """Ends of the segments of the unit box on which two planes are the largest, shape (m, 2)."""
+    n = len(planes)
+    found = np.empty((n * n, 2))
+    count = 0
+    for i in range(n):
+        for j in range(i):
+            a, b = planes[i, 0] - planes[j, 0], planes[i, 1] - planes[j, 1]
+            c = planes[i, 2] - planes[j, 2]
+            size = np.hypot(a, b)
+            if size <= 1e-12:
+                continue
+            # The line on which both are equal, from its point nearest to the origin.
+            x, y = -a * c / (size * size), -b * c / (size * size)
+            step_x, step_y = -b / size, a / size
+            low, high = -4.0, 4.0
+            for k in range(n + 4):
+                # Room of a half-plane and how fast it is used up along the line.
+                if k < n:
+                    slope_x, slope_y = planes[k, 0] - planes[i, 0], planes[k, 1] - planes[i, 1]
+                    room = planes[i, 2] - planes[k, 2] - slope_x * x - slope_y * y
+                    use = slope_x * step_x + slope_y * step_y
+                elif k < n + 2:
+                    use = step_x if k == n else -step_x
+                    room = 1.0 - x if k == n else x
+                else:
+                    use = step_y if k == n + 2 else -step_y
+                    room = 1.0 - y if k == n + 2 else y
+                if k == i or k == j or abs(use) <= 1e-14:
+                    if k != i and k != j and room < -1e-11:
+                        low, high = 1.0, 0.0
+                    continue
+                if use > 0.0:
+                    high = min(high, room / use)
+                else:
+                    low = max(low, room / use)
+                if low > high + 1e-9:
+                    break
+            if low <= high + 1e-9:
+                found[count, 0], found[count, 1] = x + low * step_x, y + low * step_y
+                found[count + 1, 0], found[count + 1, 1] = x + high * step_x, y + high * step_y
+                count += 2
+    return found[:count]
+
+
 def largest_line(slopes: Floats, offsets: Floats, low: float, high: float) -> tuple[Floats, Floats]:
     """Breakpoints (x, y) of the largest of lines on an interval, its ends included."""
+    if high <= low:
+        return np.array([low]), np.array([(slopes * low + offsets).max()])
     order = np.lexsort((offsets, slopes))
     kept: list[int] = []
     starts: list[float] = []

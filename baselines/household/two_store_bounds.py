@@ -160,7 +160,7 @@ def upper_bound(problem: Problem, grid: Floats, levels: list[Floats]) -> list[Fl
     return values
 
 
-def ends_of(problem: Problem, t: int, levels: Floats, values: Floats) -> tuple[Floats, Floats]:
+def ends_of(problem: Problem, t: int, levels: Floats, values: NDArray) -> tuple[Floats, Floats]:
     """Expected value after period t, shape (m, k, n), and the car's energies there, (k,).
 
     Args:

@@ -149,8 +149,6 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
     # What has not happened yet is nan, which is not drawn.
     whole = np.full((len(forecast), len(OUTCOME_NAMES)), np.nan)
     whole[: len(outcomes)] = outcomes
-    used, battery, meter = (whole[:, c] for c in (PV_USED_KW, BATTERY_KW, METER_KW))
-    car = whole[:, CAR_KW]
     visited = house.car is not None and len(forecast.sessions) > 0
 
     price.set_title("Prices forecast, ct/kWh")
@@ -162,25 +160,9 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
     low = min(0.0, 100 * forecast.export_eur_per_kwh.min())
     price.set_ylim(1.1 * low, 1.1 * max(100 * forecast.import_eur_per_kwh.max(), 1.0))
 
-    power.set_title("Power, kW")
-    power.axhline(0.0, color=COLOURS["quiet"], lw=0.8)
-    load = meter + whole[:, UNSERVED_KW] - battery - car + used
-    available = used + whole[:, CURTAILED_KW]
+    power_panel(power, day, house, forecast.sessions, whole)
     for name, values in (("load", forecast.load_kw), ("pv", sunny(forecast.pv_kw))):
         power.stairs(values, day, baseline=None, color=COLOURS[name], lw=1.0, ls=DASHED)
-    if forecast.pv_kw.max() > 0.0:
-        power.stairs(used, day, fill=True, color=COLOURS["pv"], alpha=0.3, label="PV used")
-        power.stairs(sunny(available), day, baseline=None, color=COLOURS["pv"], lw=1.2)
-    power.stairs(load, day, baseline=None, color=COLOURS["load"], lw=1.3, label="load")
-    if house.battery is not None:
-        power.stairs(battery, day, fill=True, color=COLOURS["battery"], alpha=0.75, label="battery")
-    if visited:
-        # On top of the battery where both draw or both give, so that neither hides the other.
-        base = np.where(battery * car > 0.0, battery, 0.0)
-        power.stairs(
-            base + car, day, baseline=base, fill=True, color=COLOURS["car"], alpha=0.75, label="car"
-        )
-    power.stairs(meter, day, baseline=None, color=COLOURS["meter"], lw=1.8, label="meter")
     power.plot([], [], color=COLOURS["quiet"], lw=1.0, ls=DASHED, label="forecasts")
     # Limits from forecast and sizes, so that the axes stand still while the day passes.
     rating = house.battery.power_kw if house.battery else 0.0
@@ -193,62 +175,121 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
         1.05 * min(-max(sun, giving, 1.0), seen.min(initial=0.0)),
         1.05 * max(2.0 * forecast.load_kw.max(), sun, charging, 1.0, seen.max(initial=0.0)),
     )
-
-    capacity = house.battery.capacity_kwh if house.battery else 0.0
-    if house.car is None or not visited:
-        charge.set_title("State of charge, kWh")
-        _draw_store(charge, day, outcomes[:, SOC_KWH])
-        charge.axhline(
-            capacity, color=COLOURS["quiet"], lw=1.0, ls=DASHED,
-            label=f"capacity {capacity:.1f} kWh",
-        )  # fmt: skip
-        charge.set_ylim(0.0, 1.15 * max(capacity, 1.0))
-    else:
-        # Shares, because a car holds many times what a battery does.
-        charge.set_title("State of charge, %")
-        if house.battery is not None:
-            share = 100.0 * outcomes[:, SOC_KWH] / max(capacity, 1e-9)
-            _draw_store(charge, day, share, label=f"battery of {capacity:.1f} kWh")
-        _draw_car(charge, day, house.car, forecast.sessions, outcomes[:, CAR_KWH])
+    soc = np.append(np.nan, outcomes[:, SOC_KWH])
+    charge_panel(charge, day, house, forecast.sessions, soc, outcomes[:, CAR_KWH])
     for axes in panels:
         axes.axvline(now, color=COLOURS["quiet"], lw=1.0)
         key(axes)
         clock_axis(axes, labels=axes is charge)
 
 
-def _draw_store(axes: Axes, day: Floats, soc: Floats, label: str | None = None) -> None:
-    """The battery's state of charge at the end of each period that has passed, shape (k,)."""
-    whole = np.full(len(day) - 1, np.nan)
-    whole[: len(soc)] = soc
-    axes.fill_between(day[1:], whole, color=COLOURS["battery"], alpha=0.3, lw=0)
-    axes.plot(day[1:], whole, color=COLOURS["battery"], lw=1.8, label=label)
-    if len(soc):
-        axes.plot(day[len(soc)], soc[-1], "o", color=COLOURS["battery"], ms=5, clip_on=False)
-
-
-def _draw_car(
-    axes: Axes, day: Floats, car: Car, sessions: tuple[Session, ...], stored_kwh: Floats
+def power_panel(
+    axes: Axes, edges: Floats, house: House, sessions: tuple[Session, ...], outcomes: Floats
 ) -> None:
-    """The car's state of charge while it is there, and what it needs until it leaves."""
+    """Draw the powers of roof, load, battery, car and meter.
+
+    Args:
+        axes: Where to draw.
+        edges: From `edges_h`, shape (T + 1,), hours.
+        house: The house.
+        sessions: Visits of its car.
+        outcomes: Shape (T, 17), columns `OUTCOME_NAMES`; nan for what has not happened.
+    """
+    used, battery, car, meter = (outcomes[:, c] for c in (PV_USED_KW, BATTERY_KW, CAR_KW, METER_KW))
+    load = meter + outcomes[:, UNSERVED_KW] - battery - car + used
+    axes.set_title("Power, kW")
+    axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8)
+    if house.pv_kwp > 0.0:
+        axes.stairs(used, edges, fill=True, color=COLOURS["pv"], alpha=0.3, label="PV used")
+        available = sunny(used + outcomes[:, CURTAILED_KW])
+        axes.stairs(available, edges, baseline=None, color=COLOURS["pv"], lw=1.2)
+    axes.stairs(load, edges, baseline=None, color=COLOURS["load"], lw=1.3, label="load")
+    filled: dict[str, Any] = {"fill": True, "alpha": 0.75, "lw": 0}
+    if house.battery is not None:
+        axes.stairs(battery, edges, color=COLOURS["battery"], label="battery", **filled)
+    if house.car is not None and sessions:
+        # On top of the battery where both draw or both give, so that neither hides the other.
+        base = np.where(battery * car > 0.0, battery, 0.0)
+        axes.stairs(base + car, edges, baseline=base, color=COLOURS["car"], label="car", **filled)
+    axes.stairs(
+        meter, edges, baseline=None, color=COLOURS["meter"], lw=2.0, label="meter (import > 0)"
+    )
+
+
+def charge_panel(
+    axes: Axes,
+    edges: Floats,
+    house: House,
+    sessions: tuple[Session, ...],
+    soc_kwh: Floats,
+    car_kwh: Floats,
+) -> None:
+    """Draw the energy in battery and car: in kWh, or as shares where a car visits.
+
+    Args:
+        axes: Where to draw.
+        edges: From `edges_h`, shape (T + 1,), hours.
+        house: The house.
+        sessions: Visits of its car.
+        soc_kwh: State of charge at the start and after each of k periods, shape (k + 1,), kWh;
+            nan where it is not known.
+        car_kwh: Energy in the car after each of these periods, shape (k,), kWh.
+    """
+    capacity = house.battery.capacity_kwh if house.battery else 0.0
+    if house.car is None or not sessions:
+        axes.set_title("State of charge, kWh")
+        _store(axes, edges, soc_kwh)
+        axes.axhline(
+            capacity, color=COLOURS["quiet"], lw=1.0, ls=DASHED,
+            label=f"capacity {capacity:.1f} kWh" if house.battery else "no battery",
+        )  # fmt: skip
+        axes.set_ylim(0.0, 1.15 * max(capacity, 1.0))
+        return
+    # Shares, because a car holds many times what a battery does.
+    axes.set_title("State of charge, %")
+    if house.battery is not None:
+        share = 100.0 * soc_kwh / max(capacity, 1e-9)
+        _store(axes, edges, share, label=f"battery, {capacity:.1f} kWh")
+    _car(axes, edges, house.car, sessions, car_kwh)
+
+
+def _store(axes: Axes, edges: Floats, soc: Floats, label: str | None = None) -> None:
+    """The battery's state of charge, shape (k + 1,)."""
+    at = edges[: len(soc)]
+    axes.fill_between(at, soc, color=COLOURS["battery"], alpha=0.3, lw=0)
+    axes.plot(at, soc, color=COLOURS["battery"], lw=1.8, label=label)
+    axes.plot(at[-1], soc[-1], "o", color=COLOURS["battery"], ms=5, clip_on=False)
+
+
+def _car(
+    axes: Axes, edges: Floats, car: Car, sessions: tuple[Session, ...], stored_kwh: Floats
+) -> None:
+    """The car's state of charge while it is there, what it needs and what it misses."""
     colour, k = COLOURS["car"], len(stored_kwh)
     share = 100.0 / car.capacity_kwh
-    most = 100.0
-    axes.plot([], [], color=colour, lw=1.8, label=f"car of {car.capacity_kwh:.1f} kWh")
+    most, missed = 100.0, 0.0
+    axes.plot([], [], color=colour, lw=1.8, label=f"car, {car.capacity_kwh:.1f} kWh")
     need: dict[str, Any] = {"color": colour, "lw": 1.4, "ls": DASHED, "marker": "D", "ms": 7}
     need |= {"mec": "white", "clip_on": False, "zorder": 1.9}
-    axes.plot([], [], label="needed at departure", **need)
+    axes.plot([], [], label="needed", **need)
     for session in sessions:
         needed = share * session.needed_kwh
         most = max(most, needed)
-        stay = [day[session.arrival], day[session.departure]]
+        stay = [edges[session.arrival], edges[session.departure]]
         axes.plot(stay, [needed] * 2, markevery=[1], **need)
         if k < session.arrival:
             continue
         end = min(k, session.departure)
         energy = share * np.append(session.arrival_kwh, stored_kwh[session.arrival : end])
-        at = day[session.arrival : end + 1]
-        axes.fill_between(at, energy, color=colour, alpha=0.25, lw=0)
+        at = edges[session.arrival : end + 1]
+        # What it has gained or given since it came.
+        axes.fill_between(at, energy[0], energy, color=colour, alpha=0.35, lw=0)
         axes.plot(at, energy, color=colour, lw=1.8)
         axes.plot(at[-1], energy[-1], "o", color=colour, ms=5, clip_on=False)
+        if end == session.departure and (needed - energy[-1]) / share > 5e-3:
+            missed += (needed - energy[-1]) / share
+            axes.plot([at[-1]] * 2, [energy[-1], needed], color="black", lw=2.4, clip_on=False)
+    if missed > 0.0:
+        axes.plot([], [], color="black", lw=2.4, label=f"missed {missed:.1f} kWh")
     axes.set_ylim(0.0, 1.15 * most)
     axes.set_yticks([0, 50, 100])
