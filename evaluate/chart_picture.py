@@ -10,7 +10,7 @@ import numpy as np
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.render import COLOURS, key
-from flexgym.evaluate.pictures import LEVELS_CT, cost_bar, cost_colours, picture
+from flexgym.evaluate.pictures import INK, LEVELS_CT, cost_bar, cost_colours, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _PANEL = 7.4
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.8, 0.3, 1.45, 1.2
 """Inches: the panel's width and what stands around it."""
-_INK = "#1a1a1a"
 _MANY = 80
 """More vertices than this are not drawn: the dots would hide the cost."""
 
@@ -41,7 +40,7 @@ def chart_picture(path: Path | str, chart: FlexibilityChart, title: str) -> None
     width, height = _LEFT + _PANEL + _RIGHT, _BOTTOM + tall + _TOP
     left = _LEFT / width
     with picture(path, width, height) as figure:
-        figure.text(left, 1 - 0.4 / height, title, fontsize=15, fontweight="bold", color=_INK)
+        figure.text(left, 1 - 0.4 / height, title, fontsize=15, fontweight="bold", color=INK)
         figure.text(left, 1 - 0.68 / height, _summary(chart), fontsize=11, color="#555555")
         axes = figure.add_axes((left, _BOTTOM / height, _PANEL / width, tall / height))
         axes.set_xlim(low[0], high[0])
@@ -89,13 +88,13 @@ def _region(axes: Axes, chart: FlexibilityChart, shades: Colormap, norm: Boundar
         inner = [level for level in LEVELS_CT[1:] if level < extra.max()]
         if inner:
             axes.tricontour(mesh, extra, levels=inner, colors="white", linewidths=0.9, zorder=1.2)
-        axes.plot(*_outline(chart.vertices).T, color=_INK, lw=1.4, zorder=4)
+        axes.plot(*_outline(chart.vertices).T, color=INK, lw=1.4, zorder=4)
     elif corners == 2:
         # A segment: many short pieces, each in the colour of its middle.
         ends = chart.vertices[[0, -1], :2]
         line = ends[0] + np.linspace(0.0, 1.0, 601)[:, None] * (ends[1] - ends[0])
         middle = 0.5 * (line[1:] + line[:-1])
-        axes.plot(*ends.T, color=_INK, lw=15.0, solid_capstyle="butt", zorder=3)
+        axes.plot(*ends.T, color=INK, lw=15.0, solid_capstyle="butt", zorder=3)
         strip = LineCollection(
             list(np.stack([line[:-1], line[1:]], axis=1)), lw=12.0, cmap=shades, norm=norm,
             zorder=3, capstyle="butt", antialiaseds=False,
@@ -103,7 +102,7 @@ def _region(axes: Axes, chart: FlexibilityChart, shades: Colormap, norm: Boundar
         strip.set_array(100.0 * (chart.cost(*middle.T) - cost.min()))
         axes.add_collection(strip)
     if 1 < len(p) <= _MANY:
-        axes.plot(p, q, "o", ms=4.0, color=_INK, mec="white", mew=0.5, zorder=5, label="vertices")
+        axes.plot(p, q, "o", ms=4.0, color=INK, mec="white", mew=0.5, zorder=5, label="vertices")
 
 
 def _outline(vertices: Floats) -> Floats:

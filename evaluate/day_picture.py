@@ -38,7 +38,7 @@ from flexgym.envs.household.render import (
     power_panel,
 )
 from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.evaluate.pictures import cost_bar, cost_colours, picture
+from flexgym.evaluate.pictures import INK, cost_bar, cost_colours, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,7 +212,7 @@ def _charts(
         edges, levels, np.ma.masked_invalid(extra), cmap=shades, norm=norm, rasterized=True
     )
     for values in (low, high):
-        axes.stairs(values, edges, baseline=None, color="#1a1a1a", lw=0.9)
+        axes.stairs(values, edges, baseline=None, color=INK, lw=0.9)
     axes.stairs(
         outcomes[:, METER_KW], edges, baseline=None, color=COLOURS["meter"], lw=2.8,
         label="meter power played", path_effects=[Stroke(linewidth=4.6, foreground="w"), Normal()],

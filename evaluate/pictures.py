@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 DPI = 150
+INK = "#1a1a1a"
+"""Colour of titles, outlines and marks."""
 LEVELS_CT = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Edges of the colours for extra cost, ct; the last colour holds everything above."""
 

@@ -12,11 +12,12 @@ import numpy as np
 from flexgym.baselines.household.bounds import Bounds
 from flexgym.baselines.household.program_day import ProgramDay
 from flexgym.baselines.household.solution_cache import SolutionCache
-from flexgym.baselines.household.tables import ExactTree, KnownDay, Levels, Tables
+from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
 from flexgym.baselines.household.two_store_bounds import Problem, TwoStoreBounds
 from flexgym.baselines.household.uncontrolled import uncontrolled_cost
 from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability, kink_powers
+from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.charts.set_points import SetPoints, disaggregate
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
@@ -51,7 +52,7 @@ class _Now(NamedTuple):
     pv_kw: float
     buy: float
     sell: float
-    ahead: Levels
+    ahead: CarLevels
     limits: Capability
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from flexgym.baselines.household.linear_program import HouseDayProgram
 from flexgym.baselines.household.supporting_planes import largest_line, supporting_planes
-from flexgym.baselines.household.tables import Ints, Levels
+from flexgym.baselines.household.tables import Ints
+from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.errors import StateError
 from flexgym.envs.household.dynamics import (
@@ -90,7 +91,9 @@ class ProgramDay:
         )
         return _along(planes[:, 0], planes[:, 2] + planes[:, 1] * car_kwh, 0.0, capacity)
 
-    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> CarLevels:
         """See `Tables`.
 
         The levels are the car's energies at the function's vertices and where its edges meet
@@ -124,13 +127,14 @@ class ProgramDay:
             found.append(largest_line(planes[:, 1], offsets, first, last)[0])
         levels = np.unique(np.concatenate(found).clip(first, last))
         levels = levels[np.concatenate([[True], np.diff(levels) > 1e-9])]
-        return [
+        beside = [
             (
                 float(self._car_power(c - car_kwh) if self.plugged(t) else 0.0),
                 _along(planes[:, 0], planes[:, 2] + planes[:, 1] * c, least, most),
             )
             for c in levels
         ]
+        return CarLevels.of(beside)
 
     def _car_power(self, change_kwh: float) -> float:
         house = self._house

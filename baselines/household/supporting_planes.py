@@ -134,8 +134,8 @@ def _edge_ends(planes):
                 else:
                     use = step_y if k == n + 2 else -step_y
                     room = 1.0 - y if k == n + 2 else y
-                if k == i or k == j or abs(use) <= 1e-14:
-                    if k != i and k != j and room < -1e-11:
+                if k in (i, j) or abs(use) <= 1e-14:
+                    if k not in (i, j) and room < -1e-11:
                         low, high = 1.0, 0.0
                     continue
                 if use > 0.0:

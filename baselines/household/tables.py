@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.charts.recursion import backward, best_battery
 from flexgym.envs.compiled import compiled
@@ -25,9 +26,6 @@ from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 Functions = tuple[Floats, Floats, Floats]
 Ints = NDArray[np.int64]
-Levels = list[tuple[float, ConvexPiecewiseLinear]]
-"""Powers of the car, ascending, kW, and beside each the cost after the period against the
-battery's energy, kWh to EUR. Between two of them the cost is their convex hull."""
 
 
 class Tables(Protocol):
@@ -42,7 +40,9 @@ class Tables(Protocol):
         """Expected cost from period t on, EUR, weighted over the Markov states (m,)."""
         ...
 
-    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> CarLevels:
         """Cost after period t beside each power of the car that counts.
 
         ``kinks_kw`` are battery powers at which the inverter's capability bends.
@@ -95,9 +95,11 @@ class OneStore:
         value, slopes, lengths = self.functions_after(t)
         return ConvexPiecewiseLinear.from_slopes(0.0, value[state], slopes[state], lengths[state])
 
-    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> CarLevels:
         """See `Tables`."""
-        return [(0.0, self.after(t, state, car_kwh))]
+        return CarLevels.of([(0.0, self.after(t, state, car_kwh))])
 
     def play(
         self,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.baselines.household.bounds import distance, place
-from flexgym.baselines.household.tables import Ints, Levels
+from flexgym.baselines.household.tables import Ints
 from flexgym.baselines.household.two_stores import (
-    after_car,
     between,
     blend,
+    blends,
     car_candidates,
     greedy,
     lower_stage,
     recombine,
     upper_stage,
 )
+from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.errors import SolverError, StateError
 from flexgym.envs.household.dynamics import (
@@ -65,6 +67,11 @@ class Problem:
     visits: Floats
     terminal_price: float
     uncertainty: Uncertainty
+
+    @cached_property
+    def transition(self) -> Floats:
+        """Transition matrix of the Markov states, shape (m, m)."""
+        return self.uncertainty.transition
 
     def plugged(self, t: int) -> bool:
         """Whether the car is plugged in in period t."""
@@ -160,7 +167,9 @@ def upper_bound(problem: Problem, grid: Floats, levels: list[Floats]) -> list[Fl
     return values
 
 
-def ends_of(problem: Problem, t: int, levels: Floats, values: NDArray) -> tuple[Floats, Floats]:
+def ends_of(
+    problem: Problem, t: int, levels: Floats, values: NDArray, state: int | None = None
+) -> tuple[Floats, Floats]:
     """Expected value after period t, shape (m, k, n), and the car's energies there, (k,).
 
     Args:
@@ -168,11 +177,14 @@ def ends_of(problem: Problem, t: int, levels: Floats, values: NDArray) -> tuple[
         t: Period.
         levels: Levels of period t + 1.
         values: Values there.
+        state: Markov state of period t; None is all of them.
     """
     if problem.arrives(t + 1):
         k = int(np.argmin(np.abs(levels - problem.visits[t + 1, ARRIVAL_KWH])))
         values, levels = values[:, k : k + 1], _AWAY
-    ends = np.tensordot(problem.uncertainty.transition, values, 1)
+    chances = problem.transition if state is None else problem.transition[[state]]
+    ends = chances @ values.reshape(len(values), -1)
+    ends = ends.reshape(-1, *values.shape[1:])
     if problem.leaves(t):
         levels = _apart(np.array([*problem.reach(t), problem.due(t)]))
         ends = ends + problem.missed(t, levels)[:, None]
@@ -374,9 +386,9 @@ class TwoStoreBounds:
             return np.interp(soc_kwh, function.x, function.y)
         return np.interp(soc_kwh, self.grid_kwh, here)
 
-    def ends(self, t: int) -> tuple[Floats, Floats]:
+    def ends(self, t: int, state: int | None = None) -> tuple[Floats, Floats]:
         """Expected upper bound after period t, shape (m, k, n), and the car's energies, (k,)."""
-        return ends_of(self.problem, t, self.levels_kwh[t + 1], self.values[t + 1])
+        return ends_of(self.problem, t, self.levels_kwh[t + 1], self.values[t + 1], state)
 
     def _function(
         self, ends: Floats, t: int, car_kwh: float, levels: Floats
@@ -394,27 +406,26 @@ class TwoStoreBounds:
 
     def after(self, t: int, state: int, car_kwh: float) -> ConvexPiecewiseLinear:
         """See `Tables`."""
-        ends, levels = self.ends(t)
-        return self._function(ends[state], t, car_kwh, levels)
+        ends, levels = self.ends(t, state)
+        return self._function(ends[0], t, car_kwh, levels)
 
-    def ahead(self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> Levels:
+    def ahead(
+        self, t: int, state: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats
+    ) -> CarLevels:
         """See `Tables`."""
-        ends, levels = self.ends(t)
-        if not self.problem.plugged(t):
-            return [(0.0, self._function(ends[state], t, 0.0, levels))]
-        house = self.problem.house
-        self._share(t, car_kwh, levels)
-        room = np.empty(len(levels) + 6)
-        # Without limits of the connection: those are the chart's own.
-        free = house.copy()
-        free[[IMPORT, EXPORT]] = np.inf
-        count = car_candidates(free, car_kwh, levels, 0.0, 0.0, room)
-        powers = _apart(room[:count])
-        stored = [min(after_car(house, car_kwh, u), levels[-1]) for u in powers]
-        return [
-            (float(u), self._function(ends[state], t, c, levels))
-            for u, c in zip(powers, stored, strict=True)
-        ]
+        ends, levels = self.ends(t, state)
+        house, powers = self.problem.house, _AWAY
+        if self.problem.plugged(t):
+            self._share(t, car_kwh, levels)
+            room = np.empty(len(levels) + 6)
+            # Without limits of the connection: those are the chart's own.
+            free = house.copy()
+            free[[IMPORT, EXPORT]] = np.inf
+            powers = _apart(room[: car_candidates(free, car_kwh, levels, 0.0, 0.0, room)])
+        starts = np.empty(len(powers) + 1, dtype=np.int64)
+        x, y = np.empty((2, len(powers) * (2 * len(self.grid_kwh) - 1)))
+        blends(house, ends[0], levels, self.grid_kwh, car_kwh, powers, starts, x, y)
+        return CarLevels(powers, starts, x[: starts[-1]], y[: starts[-1]])
 
     def play(
         self,

@@ -164,6 +164,38 @@ def blend(lower, upper, share, cells, slopes, lengths):
 
 
 @compiled
+def blends(house, ends, levels, grid, car_kwh, car_kw, starts, x, y):
+    """Functions of the battery's energy beside powers of the car; see `CarLevels`.
+
+    Args:
+        house: Shape (18,).
+        ends: Values after the period, shape (k, n).
+        levels: Energies of the car there, shape (k,), kWh.
+        grid: Energies of the battery, shape (n,), kWh.
+        car_kwh: Energy in the car now, kWh.
+        car_kw: Powers of the car, shape (m,), kW.
+        starts: Shape (m + 1,), overwritten.
+        x: Room for m * (2 * n - 1), overwritten.
+        y: Likewise.
+    """
+    n = len(grid)
+    cells = np.diff(grid)
+    slopes, lengths = np.empty(2 * n), np.empty(2 * n)
+    at = 0
+    for m in range(len(car_kw)):
+        starts[m] = at
+        below, share = between(levels, after_car(house, car_kwh, car_kw[m]))
+        above = min(below + 1, len(levels) - 1)
+        value, count = blend(ends[below], ends[above], share, cells, slopes, lengths)
+        x[at], y[at] = grid[0], value
+        for k in range(count):
+            x[at + 1], y[at + 1] = x[at] + lengths[k], y[at] + slopes[k] * lengths[k]
+            at += 1
+        at += 1
+    starts[len(car_kw)] = at
+
+
+@compiled
 def _ascending(slopes, count):
     """Whether slopes ascend: beside a car that gives while export costs they may not."""
     falls = False

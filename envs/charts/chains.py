@@ -6,8 +6,13 @@ this module lists them, `support` finds which of them are vertices.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
     CAR_WEAR,
@@ -17,9 +22,44 @@ from flexgym.envs.household.dynamics import (
     WEAR,
     store_range,
 )
-from flexgym.envs.household.params import DT_H
+from flexgym.envs.household.params import DT_H, Floats
 
 _SAME_KW = 1e-9
+
+
+@dataclass(frozen=True)
+class CarLevels:
+    """Cost after a period beside each power of the car that counts.
+
+    Between two of them the cost is their convex hull.
+
+    Attributes:
+        car_kw: Powers of the car, shape (m,), ascending, kW; one zero while it is away.
+        starts: Where the function of each begins in ``x`` and ``y``, and the end, (m + 1,).
+        x: Energies of the battery at which they have kinks, kWh.
+        y: Costs there, EUR.
+    """
+
+    car_kw: Floats
+    starts: NDArray[np.int64]
+    x: Floats
+    y: Floats
+
+    @classmethod
+    def of(cls, levels: Sequence[tuple[float, ConvexPiecewiseLinear]]) -> CarLevels:
+        """From powers and functions of the battery's energy."""
+        starts = np.zeros(len(levels) + 1, dtype=np.int64)
+        np.cumsum([len(f.x) for _, f in levels], out=starts[1:])
+        x, y = (np.concatenate(a) for a in ([f.x for _, f in levels], [f.y for _, f in levels]))
+        return cls(np.array([u for u, _ in levels]), starts, x, y)
+
+    def __len__(self) -> int:
+        return len(self.car_kw)
+
+    def __iter__(self) -> Iterator[tuple[float, ConvexPiecewiseLinear]]:
+        for k, power in enumerate(self.car_kw):
+            part = slice(self.starts[k], self.starts[k + 1])
+            yield float(power), ConvexPiecewiseLinear.trusted(self.x[part], self.y[part])
 
 
 @compiled
@@ -182,4 +222,36 @@ def lowest(points, order, out):
             n -= 1
         out[n, 0], out[n, 1] = x, y
         n += 1
+    return n
+
+
+@compiled
+def on_interval(x, y, low, high, kink, out):
+    """A chain cut to [low, high] with a point at ``kink`` if that lies between; its length.
+
+    Args:
+        x: Powers, ascending, kW; the interval lies in them.
+        y: Costs, EUR.
+        low: Least power, kW.
+        high: Largest, kW.
+        kink: Power at which a point is wanted, kW.
+        out: Room for len(x) + 3 points, overwritten.
+    """
+    out[0, 0], out[0, 1] = low, np.interp(low, x, y)
+    n = 1
+    if high - low <= _SAME_KW:
+        return n
+    due = low + _SAME_KW < kink < high - _SAME_KW
+    for k in range(len(x) + 1):
+        at = x[k] if k < len(x) and x[k] < high - _SAME_KW else high
+        if due and at >= kink - _SAME_KW:
+            due = False
+            if at > kink + _SAME_KW:
+                out[n, 0], out[n, 1] = kink, np.interp(kink, x, y)
+                n += 1
+        if at > low + _SAME_KW:
+            out[n, 0], out[n, 1] = at, np.interp(at, x, y)
+            n += 1
+        if at == high:
+            break
     return n

@@ -8,26 +8,23 @@ power is added when somebody asks for the vertices. See `chains` and `support`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flexgym.envs.charts.capability import Capability, polygon, pv_corners
-from flexgym.envs.charts.chains import battery_chain, level_points, lowest
+from flexgym.envs.charts.chains import CarLevels, battery_chain, level_points, lowest, on_interval
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.hull import LowerHull
 from flexgym.envs.charts.inverters import power_factor_points
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
-from flexgym.envs.charts.support import is_vertex, on_line
+from flexgym.envs.charts.support import SAME_KW, half_vertices, is_vertex, on_line
 from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household.dynamics import EXPORT, IMPORT, INVERTER, UNSERVED
 from flexgym.envs.household.params import DT_H, Floats
 
-Levels = Sequence[tuple[float, ConvexPiecewiseLinear]]
 _NO_INVERTER = Capability(0.0, None, math.inf, 0.0)
 _NOWHERE = np.zeros((1, 2))
-_SAME_KW = 1e-9
 
 
 def house_chart(
@@ -37,7 +34,7 @@ def house_chart(
     pv_kw: float,
     buy: float,
     sell: float,
-    cost_to_go: ConvexPiecewiseLinear | Levels,
+    cost_to_go: ConvexPiecewiseLinear | CarLevels,
     limits: Capability = _NO_INVERTER,
 ) -> FlexibilityChart:
     """Chart of a house: PV and battery behind one hybrid inverter or two of their own, car.
@@ -53,14 +50,14 @@ def house_chart(
         buy: Import price, EUR/kWh.
         sell: Export price, EUR/kWh.
         cost_to_go: Expected cost after this period against the battery's energy, kWh to EUR;
-            with a car one for each of its powers, ascending, kW. Between two of them the cost
-            is their convex hull.
+            with a car beside each of its powers.
         limits: Apparent-power limits, see `capability`; default active power only.
 
     Raises:
         ConvexityError: Stored energy is worth more than unserved load.
     """
-    levels = [(0.0, cost_to_go)] if isinstance(cost_to_go, ConvexPiecewiseLinear) else cost_to_go
+    one = isinstance(cost_to_go, ConvexPiecewiseLinear)
+    levels = CarLevels.of([(0.0, cost_to_go)]) if one else cost_to_go
     if limits.battery_kva is not None and limits.kva > 0.0:
         pv_kw = min(pv_kw, limits.kva)
     devices = _Devices(house, float(soc_kwh), levels, float(pv_kw), limits)
@@ -69,7 +66,7 @@ def house_chart(
     headroom = limit - load_kw
     shed = cost + house[UNSERVED] * DT_H * (power - headroom)
     # Only unserved load lets devices draw what the limit leaves no room for, and no more.
-    drawn = power <= limit + _SAME_KW
+    drawn = power <= limit + SAME_KW
     if power[0] >= headroom:
         least = float(shed[drawn].min()) + DT_H * buy * limit
         only = ConvexPiecewiseLinear(np.array([limit]), np.array([least]))
@@ -88,14 +85,10 @@ def house_chart(
         )
     low = max(float(power[0]), -float(house[EXPORT]) - load_kw)
     high = max(min(float(power[-1]), headroom), low)
-    x = power[(power > low + _SAME_KW) & (power < high - _SAME_KW)]
-    x = np.concatenate([[low], x, [high]]) if high - low > _SAME_KW else np.array([low])
-    y = np.interp(x, power, cost)
-    x = x + load_kw
-    x[np.abs(x) <= _SAME_KW] = 0.0
-    if x[0] < 0.0 < x[-1] and not (x == 0.0).any():
-        k = int(np.searchsorted(x, 0.0))
-        x, y = np.insert(x, k, 0.0), np.insert(y, k, np.interp(0.0, x, y))
+    room = np.empty((len(power) + 3, 2))
+    n = on_interval(power, cost, low, high, -load_kw, room)
+    x, y = room[:n, 0] + load_kw, room[:n, 1]
+    x[np.abs(x) <= SAME_KW] = 0.0
     bill = DT_H * np.where(x > 0.0, buy, sell) * x
     function = ConvexPiecewiseLinear.trusted(x, y + bill)
     return FlexibilityChart.lazy(
@@ -109,22 +102,18 @@ class _Devices:
 
     house: Floats
     soc_kwh: float
-    levels: Levels
+    levels: CarLevels
     pv_kw: float
     limits: Capability
 
     def _points(self, kva: float | None, pv_kw: float, shared_kva: float) -> Floats:
         """Points (kW, kvar, EUR) with q >= 0; no reactive power without a rating."""
-        x = np.concatenate([f.x for _, f in self.levels])
-        y = np.concatenate([f.y for _, f in self.levels])
-        starts = np.zeros(len(self.levels) + 1, dtype=np.int64)
-        np.cumsum([len(f.x) for _, f in self.levels], out=starts[1:])
-        car = np.array([u for u, _ in self.levels])
+        levels = self.levels
         corners = polygon(kva) if kva else (np.zeros(1), np.zeros(1))
-        room = np.empty((len(x) + len(car) * (5 + len(corners[0])), 3))
+        room = np.empty((len(levels.x) + len(levels) * (5 + len(corners[0])), 3))
         count = level_points(
-            self.house, self.soc_kwh, car, starts, x, y, pv_kw, -shared_kva, shared_kva, *corners,
-            room,
+            self.house, self.soc_kwh, levels.car_kw, levels.starts, levels.x, levels.y, pv_kw,
+            -shared_kva, shared_kva, *corners, room,
         )  # fmt: skip
         return room[:count]
 
@@ -157,29 +146,12 @@ class _Devices:
 
     def vertices(self, load_kw: float, low: float, high: float, buy: float, sell: float) -> Floats:
         """Vertices (kW, kvar, EUR) at the meter, between two powers of the devices."""
-        points, roof = self._reactive()
-        used = is_vertex(points, roof)
-        k, j = np.nonzero(used)
-        found = np.column_stack(
-            [points[k, 0] + roof[j, 0], points[k, 1] + roof[j, 1], points[k, 2]]
-        )
-        cuts = [low, high] if high - low > _SAME_KW else [low]
-        if low + _SAME_KW < -load_kw < high - _SAME_KW:
-            cuts.append(-load_kw)
-        inside = (found[:, 0] > low + _SAME_KW) & (found[:, 0] < high - _SAME_KW)
-        for p in cuts:
-            inside &= np.abs(found[:, 0] - p) > _SAME_KW
-        parts = [found[inside]]
-        kept, beside = points[used.any(axis=1)], roof[used.any(axis=0)]
-        for p in cuts:
-            line = on_line(kept, beside, p)
-            parts.append(np.column_stack([np.full(len(line), p), line]))
-        half = np.concatenate(parts)
+        half = half_vertices(*self._reactive(), low, high, -load_kw)
         power = half[:, 0] + load_kw
-        power[np.abs(power) <= _SAME_KW] = 0.0
+        power[np.abs(power) <= SAME_KW] = 0.0
         half[:, 2] += DT_H * np.where(power > 0.0, buy, sell) * power
         half[:, 0] = power
-        half[half[:, 1] <= _SAME_KW, 1] = 0.0
+        half[half[:, 1] <= SAME_KW, 1] = 0.0
         whole = np.concatenate([half, half[half[:, 1] > 0.0] * (1.0, -1.0, 1.0)])
         whole[:, 1] += self.limits.load_tan_phi * load_kw
         return whole[np.lexsort((whole[:, 1], whole[:, 0]))]

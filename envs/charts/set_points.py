@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
 
 from flexgym.envs.charts.capability import Capability, polygon, reactive_limit
-from flexgym.envs.charts.chains import battery_chain
-from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
+from flexgym.envs.charts.chains import CarLevels, battery_chain
 from flexgym.envs.errors import ChartError, SolverError
 from flexgym.envs.household.dynamics import (
     EXPORT,
@@ -66,7 +64,7 @@ def disaggregate(
     soc_kwh: float,
     load_kw: float,
     pv_kw: float,
-    levels: Sequence[tuple[float, ConvexPiecewiseLinear]],
+    levels: CarLevels,
     limits: Capability,
     power_kw: float,
     reactive_kvar: float | None = None,
@@ -162,9 +160,7 @@ def disaggregate(
     )
 
 
-def _choices(
-    house: Floats, soc_kwh: float, levels: Sequence[tuple[float, ConvexPiecewiseLinear]]
-) -> tuple[Floats, Floats, Floats]:
+def _choices(house: Floats, soc_kwh: float, levels: CarLevels) -> tuple[Floats, Floats, Floats]:
     """Battery power (kW), power of the car (kW) and cost (EUR) between which all lies."""
     battery, car, cost = [], [], []
     for power, later in levels:

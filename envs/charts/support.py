@@ -19,6 +19,8 @@ from flexgym.envs.compiled import compiled
 _MARGIN = 1e-9
 """A vertex must be best by this per kW away from it, EUR/kW."""
 _SAME_KW = 1e-10
+SAME_KW = 1e-9
+"""Powers closer than this are the same where a chart is cut."""
 _LARGEST_PRICE = 1e5
 _STEEP = 1e3
 """Dearest reactive power told from the end of the region, EUR/kvar."""
@@ -208,3 +210,50 @@ def on_line(points, roof, p):
         else:
             k += 1
     return found[:count]
+
+
+@compiled
+def half_vertices(points, roof, low, high, kink):
+    """Vertices (p, q, cost), q >= 0, of the function between two active powers, shape (n, 3).
+
+    Args:
+        points: (p, q, cost), q >= 0, shape (n, 3).
+        roof: (p, q), q >= 0, shape (m, 2).
+        low: Least active power.
+        high: Largest.
+        kink: Active power at which a kink is added, where it lies between.
+    """
+    used = is_vertex(points, roof)
+    cuts = np.empty(3)
+    cuts[0], count = low, 1
+    if high - low > SAME_KW:
+        cuts[1], count = high, 2
+    if low + SAME_KW < kink < high - SAME_KW:
+        cuts[count] = kink
+        count += 1
+    own, beside = np.zeros(len(points), dtype=np.bool_), np.zeros(len(roof), dtype=np.bool_)
+    total = 0
+    for i in range(len(points)):
+        for j in range(len(roof)):
+            if used[i, j]:
+                own[i] = beside[j] = True
+                total += 1
+    found = np.empty((total + 64 * count, 3))
+    n = 0
+    for i in range(len(points)):
+        for j in range(len(roof)):
+            p = points[i, 0] + roof[j, 0]
+            inside = used[i, j] and low + SAME_KW < p < high - SAME_KW
+            for k in range(count):
+                inside = inside and abs(p - cuts[k]) > SAME_KW
+            if inside:
+                found[n, 0], found[n, 1] = p, points[i, 1] + roof[j, 1]
+                found[n, 2] = points[i, 2]
+                n += 1
+    few, fewer = points[own], roof[beside]
+    for k in range(count):
+        line = on_line(few, fewer, cuts[k])
+        for i in range(len(line)):
+            found[n, 0], found[n, 1], found[n, 2] = cuts[k], line[i, 0], line[i, 1]
+            n += 1
+    return found[:n]
