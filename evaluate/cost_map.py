@@ -140,11 +140,11 @@ def _saved(axes: Axes, edges: Floats, values: CostGrid) -> None:
 
 
 def _levels(low: float, high: float, most: int, steps: tuple[float, ...]) -> Floats:
-    """Round levels that enclose a range up to a fifth of a step: so many steps at most."""
+    """Round levels around a range, at most so many steps; the lowest may cut a fifth of one."""
     spread = max(high - low, 1e-9)
     scaled = [s * 10.0**k for k in range(-6, 6) for s in steps if s * 10.0**k * most >= spread]
     step = min(scaled)
-    first, last = np.floor(low / step + 0.2), np.ceil(high / step - 0.2)
+    first, last = np.floor(low / step + 0.2), np.ceil(high / step - 0.01)
     return step * np.arange(first, max(last, first + 1) + 1)
 
 

@@ -12,6 +12,7 @@ from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
+    ARRIVAL_KWH,
     BUY,
     CAR_KWH,
     COST_EUR,
@@ -87,13 +88,15 @@ def chart_at(
 
 
 def energy_in_car(simulation: HouseholdSimulation, outcomes: Floats, period: int) -> float | None:
-    """Energy in the car at the start of a period, kWh; None where it is away or just arrives."""
+    """Energy in the car at the start of a period, kWh; None where it is away."""
     visits = simulation.episodes.visits
     if visits.shape[2] == 0:
         return None
     visit = visits[period, :, 0]
-    there = visit[ARRIVAL] < period < visit[DEPARTURE]
-    return float(outcomes[period - 1, CAR_KWH]) if there else None
+    if not visit[ARRIVAL] <= period < visit[DEPARTURE]:
+        return None
+    arrives = visit[ARRIVAL] == period
+    return float(visit[ARRIVAL_KWH] if arrives else outcomes[period - 1, CAR_KWH])
 
 
 def dispatch_picture(

@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.document:
         update_block(arguments.document, "household", markdown_table(results))
-    print(f"wrote {folder}/results.json, results.csv, episodes.csv, scores.png, day.png")
+    files = "results.json, results.csv, episodes.csv, scores.png, day.png, cost_map.png, chart.png"
+    print(f"wrote {folder}/{files}")
     return 0
 
 
@@ -125,9 +126,10 @@ def evaluate(
         ScenarioError: Unknown policy, split or option.
         RunError: A run is missing or damaged.
     """
+    from flexgym.baselines.household import SolutionCache
     from flexgym.envs.household.scenario import HouseholdScenario
     from flexgym.evaluate import report
-    from flexgym.baselines.household import SolutionCache
+    from flexgym.evaluate.household_pictures import household_pictures
     from flexgym.evaluate.rollout import HouseDays
     from flexgym.policies.household import Optimal
 
@@ -159,8 +161,8 @@ def evaluate(
         seed=seed,
         environment=ENV_ID,
         scenario={
-            "title": f"Household-v0{'' if car else ' without car'}, {house_days} {split} house-days, "
-            f"uncertainty {uncertainty}",
+            "title": f"Household-v0{'' if car else ' without car'}, {house_days} {split} "
+            f"house-days, uncertainty {uncertainty}",
             "split": split,
             "uncertainty": uncertainty,
             "prices": scenario.prices.name,
@@ -175,7 +177,7 @@ def evaluate(
         value_of_flexibility_eur=float((costs["uncontrolled"].cost_eur - optimal).mean()),
     )
     report.write_csv(out / "episodes.csv", _episodes(played, costs))
-    _pictures(out, results, played, learned[-1] if learned else optimum, optimum)
+    household_pictures(out, results, played, learned[-1] if learned else optimum, optimum)
     report.print_scores(results)
     return results
 
@@ -276,30 +278,3 @@ def _episodes(played: HouseDays, costs: dict[str, Costs]) -> list[dict[str, Any]
         for name, result in costs.items()
         for i in range(len(played))
     ]
-
-
-def _pictures(
-    out: Path,
-    results: dict[str, Any],
-    played: HouseDays,
-    policy: HouseholdPolicy,
-    optimal: Optimal,
-) -> None:
-    from flexgym.envs.data.calendar import date
-    from flexgym.evaluate.day_picture import dispatch_picture
-    from flexgym.evaluate.pictures import score_picture
-    from flexgym.evaluate.rollout import trace
-
-    score_picture(out / "scores.png", results)
-    # A sunny day shows what a battery is for.
-    index = int(np.argsort(_sunshine(played))[int(0.8 * (len(played) - 1))])
-    optimal.begin(played.begin(slice(index, index + 1)))
-    solved = optimal.solved[0]
-    simulation, outcomes = trace(policy, played, index)
-    title = f"{policy.name}, house {played.house[index]}, {date(int(played.day[index])):%d %B}"
-    dispatch_picture(out / "day.png", simulation, outcomes, solved, title)
-
-
-def _sunshine(played: HouseDays) -> np.ndarray:
-    forecast = played.scenario.forecast(played.house, played.day)
-    return forecast[:, 1].sum(axis=0)

@@ -87,6 +87,12 @@ def edges_h(periods: int) -> Floats:
     return START_H + DT_H * np.arange(periods + 1, dtype=np.float64)
 
 
+def clock(period: int) -> str:
+    """Time at which a period begins, such as ``"06:15"``."""
+    minutes = round((START_H + period * DT_H) * 60) % (24 * 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
 def sunny(pv_kw: Floats) -> Floats:
     """PV power with nan for zero, so that no line is drawn at night."""
     return np.where(pv_kw > 0.0, pv_kw, np.nan)
@@ -128,13 +134,11 @@ def render_day(forecast: Series, house: House, outcomes: Floats) -> NDArray[np.u
         figure.subplots_adjust(left=0.085, right=0.965, top=0.885, bottom=0.06, hspace=0.42)
         panels = figure.subplots(3, 1, height_ratios=(1.0, 2.0, 1.0))
         _draw(panels, forecast, house, outcomes)
-        k = len(outcomes)
-        clock = round((START_H + k * DT_H) * 60) % (24 * 60)
         cost = f"{outcomes[:, COST_EUR].sum():.2f}".replace("-", "\N{MINUS SIGN}")
         figure.text(
             0.085,
             0.962,
-            f"{clock // 60:02d}:{clock % 60:02d}   cost so far {cost} EUR",
+            f"{clock(len(outcomes))}   cost so far {cost} EUR",
             fontsize=14,
             fontweight="bold",
         )

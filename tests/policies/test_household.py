@@ -1,6 +1,7 @@
 """Rules and solvers of the house: feasible, as good as they claim, never better than optimal."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from flexgym.baselines.household import cost_to_go, perfect_foresight
 from flexgym.envs import Battery, House, Load, Uncertainty
 from flexgym.envs.data import feeder43, synthetic_prices
 from flexgym.envs.errors import ScenarioError
+from flexgym.envs.household.action_map import ACTION_MAPS
 from flexgym.envs.household.dynamics import (
-    ACTION_MAPS,
     BATTERY_KW,
     COST_EUR,
     CURTAILED_KW,
@@ -22,15 +23,15 @@ from flexgym.envs.household.scenario import HouseholdScenario
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.envs.uncertainty import MarkovChain
 from flexgym.policies.household import (
-    Idle,
     ModelPredictive,
     Optimal,
     PriceThreshold,
     SelfConsumption,
+    Uncontrolled,
 )
 
-ALL = (Idle, SelfConsumption, PriceThreshold, ModelPredictive, Optimal)
-HOUSE = next(h for h in feeder43(0) if h.battery)
+ALL = (Uncontrolled, SelfConsumption, PriceThreshold, ModelPredictive, Optimal)
+HOUSE = replace(next(h for h in feeder43(0) if h.battery), car=None)
 DAY = 10
 SOC = 0.4 * HOUSE.battery.capacity_kwh
 TIGHT = House(Battery(6.0, 3.0, 0.9, 0.92, 0.01, 0.999), 7.0, 3.5, 0.4, 1.5, load=Load("H0-G"))
@@ -44,7 +45,7 @@ def begin(scenario, n, seed, options=None, **settings):
 
 
 def play(policy, simulation):
-    """Cost of each row, EUR, and every outcome, shape (96, n, 13)."""
+    """Cost of each row, EUR, and every outcome, shape (96, n, 17)."""
     policy.begin(simulation)
     outcomes = []
     while not simulation.done:
@@ -89,7 +90,12 @@ def test_the_mean_from_every_first_state_is_its_value(optimal_cost, one_day, sol
 
 @pytest.mark.parametrize(
     ("policy", "episodes"),
-    [(Idle, 10_000), (SelfConsumption, 10_000), (PriceThreshold, 10_000), (ModelPredictive, 600)],
+    [
+        (Uncontrolled, 10_000),
+        (SelfConsumption, 10_000),
+        (PriceThreshold, 10_000),
+        (ModelPredictive, 600),
+    ],
 )
 def test_no_policy_beats_the_optimum_beyond_noise(one_day, optimal_cost, policy, episodes):
     cost, _ = play(policy(), begin(one_day, episodes, 7, {"soc_kwh": SOC}))
@@ -122,7 +128,7 @@ def test_foresight_bounds_every_policy_in_every_episode(one_day, optimal_cost):
 @pytest.mark.parametrize("policy", [ModelPredictive, Optimal])
 @pytest.mark.parametrize("export", ["fixed", "spot"])
 def test_solvers_are_optimal_when_nothing_is_uncertain(policy, export):
-    houses = (TIGHT, BARE, *[h for h in feeder43(5) if h.battery][:4])
+    houses = (TIGHT, BARE, *[replace(h, car=None) for h in feeder43(5) if h.battery][:4])
     scenario = HouseholdScenario.create(
         houses=houses,
         days=[20, 110, 200, 290],
@@ -162,7 +168,7 @@ def test_a_certain_but_different_future_is_planned_for(weather):
 @pytest.mark.parametrize("policy", ALL)
 @pytest.mark.parametrize("action_map", ACTION_MAPS)
 def test_actions_are_feasible_and_the_map_does_not_matter(policy, action_map):
-    houses = (TIGHT, BARE, *[h for h in feeder43(6) if h.battery][:2])
+    houses = (TIGHT, BARE, *[replace(h, car=None) for h in feeder43(6) if h.battery][:2])
     scenario = HouseholdScenario.create(
         houses=houses, days=[30, 170], prices=synthetic_prices(export="spot")
     )
@@ -177,7 +183,7 @@ def test_actions_are_feasible_and_the_map_does_not_matter(policy, action_map):
             assert action.shape == (8, 1)
             assert (np.abs(action) <= 1.0).all()
             ranges = [
-                battery_range(row, soc, load, pv)
+                battery_range(row, soc, load, 0.0, pv)
                 for row, soc, load, pv in zip(
                     simulation.episodes.rows, simulation.soc_kwh, *simulation.now[:2], strict=True
                 )
@@ -209,7 +215,7 @@ def test_idle_is_the_cost_reported_as_idle():
     scenario = HouseholdScenario.create(houses=(HOUSE, TIGHT), days=[DAY, 200])
     simulation = begin(scenario, 20, 2)
     start = simulation.soc_kwh.copy()
-    _, outcomes = play(Idle(), simulation)
+    _, outcomes = play(Uncontrolled(), simulation)
     assert not outcomes[..., BATTERY_KW].any()
     kept = np.array([h.battery.retention for h in (HOUSE, TIGHT)])[simulation.episodes.house] ** 96
     np.testing.assert_allclose(simulation.soc_kwh, start * kept, rtol=1e-12)
@@ -229,7 +235,7 @@ def test_self_consumption_empties_the_meter_while_it_can():
     while not simulation.done:
         low, high = np.array(
             [
-                battery_range(row, soc, load, pv)
+                battery_range(row, soc, load, 0.0, pv)
                 for row, soc, load, pv in zip(
                     simulation.episodes.rows, simulation.soc_kwh, *simulation.now[:2], strict=True
                 )

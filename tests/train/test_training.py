@@ -57,7 +57,7 @@ def test_batch_adapter_equals_single_environments():
     rng = np.random.default_rng(0)
     returns = np.zeros(3)
     for t in range(96):
-        action = rng.uniform(-1, 1, (3, 1)).astype(np.float32)
+        action = rng.uniform(-1, 1, (3, 2)).astype(np.float32)
         observation, reward, done, infos = env.step(action)
         for i, single in enumerate(singles):
             seen, expected, over, _, _ = single.step(action[i])
@@ -89,7 +89,7 @@ def test_batch_adapter_needs_same_step_resets():
 def test_shaping_changes_the_return_by_a_constant_of_the_episode(policy):
     from flexgym.train import ShapedReward, sb3_vec_env
 
-    inner = sb3_vec_env(ENV_ID, 5, seed=3)
+    inner = sb3_vec_env(ENV_ID, 5, seed=3, car=policy == "random")
     env = ShapedReward(inner, scale=2.0)
     env.reset()
     start = inner.last_info
@@ -100,7 +100,7 @@ def test_shaping_changes_the_return_by_a_constant_of_the_episode(policy):
         if policy == "idle":
             action = inner.batch.simulation.action(np.zeros(5))
         else:
-            action = rng.uniform(-1, 1, (5, 1))
+            action = rng.uniform(-1, 1, (5, 2))
         _, reward, done, infos = env.step(action)
         info = inner.last_info.get("final_info", inner.last_info)
         shaped += reward
