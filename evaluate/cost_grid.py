@@ -97,7 +97,7 @@ def cost_grid(solved: CostToGo, *, state: int | None = None) -> CostGrid:
     ]
     there: dict[int, float] = {}
     for visit in visits:
-        on_the_way = np.linspace(*visit.early_kwh[[0, -1]], len(visit.early_kwh))
+        on_the_way = np.linspace(visit.early_kwh[0], visit.early_kwh[-1], len(visit.early_kwh))
         there.update(enumerate(on_the_way[:-1], visit.session.arrival))
     cost = [
         np.atleast_1d(solved.value(t, soc, there.get(t), state=state))

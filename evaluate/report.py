@@ -156,7 +156,7 @@ def markdown_table(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"{scenario['house_days']} {scenario['split']} house-days ({scenario['houses']} houses, "
-        f"{scenario['days']} days); the optimum is certified within "
+        f"{scenario['days']} days). The optimum is certified within "
         f"{results['certified_gap_eur']:.1e} EUR a day, {results['certified_gap_percent']:.2f} % of "
         "the value of flexibility, or better.",
     ]

@@ -47,6 +47,7 @@ class ProgramDay:
         self.periods, self._terminal = len(series), terminal_eur_per_kwh
         self._house = house_row(house)
         self._visits = visits(house.car, series.sessions, len(series))
+        self._asked: tuple[tuple, CarLevels] | None = None
         self._program = HouseDayProgram(house, len(series))
         self._program.load(series, terminal_eur_per_kwh=terminal_eur_per_kwh)
 
@@ -99,6 +100,13 @@ class ProgramDay:
         The levels are the car's energies at the function's vertices and where its edges meet
         idling or a kink of the inverter: between two levels it is linear along lines.
         """
+        # A chart is often followed by questions about its points.
+        question = (t, soc_kwh, car_kwh, kinks_kw.tobytes())
+        if self._asked is None or self._asked[0] != question:
+            self._asked = question, self._ahead(t, soc_kwh, car_kwh, kinks_kw)
+        return self._asked[1]
+
+    def _ahead(self, t: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> CarLevels:
         house, visit = self._house, self._visits[t]
         left = house[RETENTION] * soc_kwh
         low, high = store_range(house, soc_kwh)

@@ -162,9 +162,10 @@ def largest_line(slopes: Floats, offsets: Floats, low: float, high: float) -> tu
         start = low
         while kept:
             j = kept[-1]
-            rise = slopes[k] - slopes[j]
-            # Parallel lines: the later one is the higher.
-            start = (offsets[j] - offsets[k]) / rise if rise > 1e-12 else -np.inf
+            rise, drop = slopes[k] - slopes[j], offsets[j] - offsets[k]
+            # Of parallel lines, also those that only rounding tells apart, the higher counts.
+            parallel = rise <= 1e-12
+            start = (np.inf if drop > 0.0 else -np.inf) if parallel else drop / rise
             if start > starts[-1]:
                 break
             kept.pop()

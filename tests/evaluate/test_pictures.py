@@ -118,9 +118,10 @@ def test_energy_in_the_car_at_the_start_of_periods():
     for session in SESSIONS:
         assert energies[session.arrival] == session.arrival_kwh
         assert energies[session.arrival + 2] == outcomes[session.arrival + 1, CAR_KWH]
-    assert chart_at(simulation, outcomes, solved, 52) == solved.chart(
-        52, outcomes[51, SOC_KWH], outcomes[51, CAR_KWH]
-    )  # fmt: skip
+    chart = chart_at(simulation, outcomes, solved, 52)
+    same = solved.chart(52, outcomes[51, SOC_KWH], outcomes[51, CAR_KWH])
+    power = np.linspace(-2.0, 10.0, 49)
+    np.testing.assert_allclose(chart.cost(power), same.cost(power), atol=1e-9)
     simulation, outcomes, _ = played(HOUSE, SelfConsumption())
     assert energy_in_car(simulation, outcomes, 7) is None
 

@@ -213,7 +213,7 @@ def test_energy_in_the_car_is_asked_for_while_it_is_there(uncertainty):
                 ask(3, soc, 12.0, state=state)
         ask(2, 1.0, state=state)
         ask(3, 1.0, 12.0, state=state)
-    with pytest.raises(StateError, match="car_kwh is 3.0 in period 8"):
+    with pytest.raises(StateError, match=r"car_kwh is 3.0 in period 8"):
         solved.value(8, 1.0, 3.0)
     with pytest.raises(ScenarioError, match="period from 0"):
         solved.chart(8, 1.0, state=state)

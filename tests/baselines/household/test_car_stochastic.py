@@ -28,17 +28,23 @@ def small(rng, factors=(0.5, 1.4)):
     return Uncertainty(chain(factors), chain((0.8, 1.3)), (0.5, 1.6), (p, 1 - p))
 
 
-def convex_day(rng, random_car_house_day, periods, gives=None):
-    """A day with the car, import above export price under every factor, a wide connection."""
+def convex_day(rng, random_car_house_day, periods, gives=None, wide=True):
+    """A day with the car, import above export price under every factor.
+
+    With a wide connection, and exports that cost nothing where the car gives, every power of
+    the car is feasible and sensible beside an idle battery.
+    """
     while True:
         house, series, soc, terminal = random_car_house_day(rng, periods)
         car = house.car
         if not series.sessions or (gives is not None and gives != (car.discharge_kw > 0.0)):
             continue
-        wide = (
-            house.import_limit_kw >= car.power_kw and house.export_limit_kw >= car.discharge_kw
+        is_wide = (
+            house.import_limit_kw >= car.power_kw
+            and house.export_limit_kw >= car.discharge_kw
+            and (car.discharge_kw == 0.0 or series.export_eur_per_kwh.min() >= 0.0)
         )
-        if wide:
+        if is_wide or not wide:
             sell = np.minimum(series.export_eur_per_kwh, 0.7 * series.import_eur_per_kwh)
             return house, replace(series, export_eur_per_kwh=sell), soc, terminal
 
@@ -85,26 +91,42 @@ def test_bounds_enclose_the_whole_tree(random_car_house_day, tree_program, perio
     assert periods == 4 or min(seen.values()) >= 4, seen
 
 
+def test_bounds_enclose_the_tree_of_any_house(random_car_house_day, tree_program):
+    """Tight connections and exports that cost money included."""
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        house, series, soc, terminal = convex_day(rng, random_car_house_day, 2, wide=False)
+        check_bounds(house, series, soc, terminal, small(rng), 1e-2, tree_program)
+
+
 @pytest.mark.parametrize(
-    ("house", "session"),
+    ("house", "session", "sell"),
     [
         # The battery helps the car across the import limit.
         (
             House(Battery(10.0, 5.0), 0.0, 10.0, 2.0, 5.0, car=Car(9.0, 40.0)),
             Session(0, 2, 10.0, 15.0),
+            0.05,
         ),
         # The car charges the battery where nothing may be exported.
         (
             House(Battery(10.0, 5.0), 0.0, 10.0, 9.0, 0.0, car=Car(9.0, 40.0, 0.95, 6.0)),
             Session(0, 1, 20.0, 10.0),
+            0.05,
+        ),
+        # Or where export costs money.
+        (
+            House(Battery(10.0, 5.0), 0.0, 10.0, 30.0, 30.0, car=Car(9.0, 40.0, 0.95, 6.0)),
+            Session(0, 1, 20.0, 10.0),
+            -0.2,
         ),
     ],
-    ids=["import limit", "export limit"],
+    ids=["import limit", "export limit", "export price"],
 )
-def test_bounds_meet_where_the_stores_need_each_other(house, session, tree_program):
+def test_bounds_meet_where_the_stores_need_each_other(house, session, sell, tree_program):
     """The car's power is feasible only beside a battery that is not idle."""
     load, buy = [0.2, 6.0], [0.3, 0.4]
-    series = Series(load, [0.0] * 2, buy, [0.05] * 2, sessions=(session,))
+    series = Series(load, [0.0] * 2, buy, [sell] * 2, sessions=(session,))
     uncertainty = small(np.random.default_rng(0))
     check_bounds(house, series, 4.0, 0.1, uncertainty, 1e-2, tree_program)
 
