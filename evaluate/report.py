@@ -155,9 +155,10 @@ def markdown_table(results: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"{scenario['house_days']} {scenario['split']} house-days ({scenario['houses']} houses, "
-        f"{scenario['days']} days). The optimum is certified within "
-        f"{results['certified_gap_eur']:.1e} EUR a day, {results['certified_gap_percent']:.2f} % of "
+        f"{scenario['house_days']} {scenario['split']} house-days "
+        f"({scenario['houses']} houses, {scenario['days']} days). The optimum is certified within "
+        f"{results['certified_gap_eur']:.1e} EUR a day and "
+        f"{results['certified_gap_percent']:.2f} % of "
         "the value of flexibility, or better.",
     ]
     return "\n".join(lines)

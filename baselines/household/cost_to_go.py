@@ -13,7 +13,8 @@ from flexgym.baselines.household.bounds import Bounds
 from flexgym.baselines.household.program_day import ProgramDay
 from flexgym.baselines.household.solution_cache import SolutionCache
 from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
-from flexgym.baselines.household.two_store_bounds import Problem, TwoStoreBounds
+from flexgym.baselines.household.two_store_bounds import TwoStoreBounds
+from flexgym.baselines.household.two_store_problem import Problem
 from flexgym.baselines.household.uncontrolled import uncontrolled_cost
 from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability, kink_powers
@@ -25,6 +26,7 @@ from flexgym.envs.household.dynamics import (
     ARRIVAL,
     ARRIVAL_KWH,
     CAPACITY,
+    CAR_DISCHARGE,
     CAR_MISSED,
     DEPARTURE,
     PV_KWP,
@@ -383,6 +385,13 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
     load, pv, buy, sell = rows
     for s in range(model.n_states):
         paid = buy * model.price_factor[s]
+        if row[CAR_DISCHARGE] > 0.0 and (paid < 0.0).any():
+            t = int(np.argmax(paid < 0.0))
+            raise ConvexityError(
+                f"in period {t} the import price is {paid[t]:.4f} EUR/kWh and the car can "
+                "discharge, so that its losses would pay; expected an import price >= 0. "
+                "perfect_foresight solves known days with negative import prices exactly."
+            )
         if (paid < sell).any():
             t = int(np.argmax(paid < sell))
             raise ConvexityError(

@@ -18,13 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from flexgym.baselines.household.two_store_bounds import Problem, TwoStoreBounds
+from flexgym.baselines.household.two_store_bounds import TwoStoreBounds
+from flexgym.baselines.household.two_store_problem import Problem
 from flexgym.envs.errors import RunError
 
 _ROOMS = Path(__file__).parent.parent.parent
 _SOURCES = (
     "baselines/household/bounds.py",
+    "baselines/household/car_prices.py",
     "baselines/household/two_stores.py",
+    "baselines/household/two_store_problem.py",
     "baselines/household/two_store_bounds.py",
     "baselines/household/solution_cache.py",
     "baselines/household/uncontrolled.py",
@@ -140,9 +143,12 @@ def _read(path: Path, key: str, problem: Problem) -> TwoStoreBounds | None:
         sizes = m * counts * len(grid)
         flat = np.split(entry["values"], np.cumsum(sizes)[:-1])
         values = [v.reshape(m, k, len(grid)) for v, k in zip(flat, counts, strict=True)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        lower, gap = entry["lower"], float(entry["gap"])
+        if entry["house"].shape != problem.house.shape or lower.shape != (m, len(grid)):
+            return None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     solved = Problem(
         entry["house"], problem.series, problem.visits, problem.terminal_price, problem.uncertainty
     )
-    return TwoStoreBounds(solved, grid, levels, values, entry["lower"], float(entry["gap"]))
+    return TwoStoreBounds(solved, grid, levels, values, lower, gap)

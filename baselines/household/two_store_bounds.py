@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.baselines.household.bounds import distance, place
+from flexgym.baselines.household.car_prices import lower_stage, recombine
 from flexgym.baselines.household.tables import Ints
+from flexgym.baselines.household.two_store_problem import AWAY, Problem, apart
 from flexgym.baselines.household.two_stores import (
+    CANDIDATES,
     between,
     blend,
     blends,
     car_candidates,
     greedy,
-    lower_stage,
-    recombine,
     upper_stage,
 )
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.errors import SolverError, StateError
 from flexgym.envs.household.dynamics import (
-    ARRIVAL,
     ARRIVAL_KWH,
     CAPACITY,
-    CAR_DISCHARGE,
-    CAR_ETA_C,
     CAR_MISSED,
-    CAR_POWER,
-    DEPARTURE,
     EXPORT,
     IMPORT,
     NEEDED_KWH,
@@ -39,97 +34,20 @@ from flexgym.envs.household.dynamics import (
     RETENTION,
     TARGET_KWH,
 )
-from flexgym.envs.household.params import DT_H, Floats
-from flexgym.envs.uncertainty import Uncertainty
+from flexgym.envs.household.params import Floats
 
 _CELLS, _LEVELS, _PRICES = 48, 24, 40
 """Where refinement starts: cells of the battery, levels of the car, prices of its energy."""
 _MOST_ROUNDS = 7
 _LEAST_EUR = 1e-4
 """No smaller gap is asked for where flexibility is worth next to nothing."""
-_AWAY = np.zeros(1)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One house-day as the kernels read it.
-
-    Attributes:
-        house: Shape (18,).
-        series: Load, PV, import and export price as forecast, shape (4, T).
-        visits: Visits of the car, shape (T, 5).
-        terminal_price: Pay for energy left in the battery, EUR/kWh.
-        uncertainty: Chains around the forecast.
-    """
-
-    house: Floats
-    series: Floats
-    visits: Floats
-    terminal_price: float
-    uncertainty: Uncertainty
-
-    @cached_property
-    def transition(self) -> Floats:
-        """Transition matrix of the Markov states, shape (m, m)."""
-        return self.uncertainty.transition
-
-    def plugged(self, t: int) -> bool:
-        """Whether the car is plugged in in period t."""
-        return bool(self.visits[t, ARRIVAL] <= t < self.visits[t, DEPARTURE])
-
-    def arrives(self, t: int) -> bool:
-        """Whether a visit begins with period t."""
-        return t < len(self.visits) and self.visits[t, ARRIVAL] == t
-
-    def leaves(self, t: int) -> bool:
-        """Whether a visit ends with period t."""
-        return self.plugged(t) and self.visits[t, DEPARTURE] == t + 1
-
-    def blocks(self, t: int, steps: int) -> Floats:
-        """Energies of the car in period t that full power reaches from what is needed, kWh.
-
-        Shape (k,), with ``steps`` between. The optimum likes to charge fully or not at all.
-        """
-        visit, house = self.visits[t], self.house
-        least, top = self.reach(t)
-        apart = house[CAR_POWER] * DT_H * house[CAR_ETA_C] / steps
-        # Large batteries that charge slowly would take more levels than they are worth.
-        apart = max(apart, (top - least) / (24 * steps), 1e-6)
-        due = self.due(t)
-        down, up = np.arange(due, least, -apart), np.arange(due, top, apart)
-        return _apart(np.concatenate([down, up, [least, visit[ARRIVAL_KWH], due, top]]))
-
-    def due(self, t: int) -> float:
-        """Energy in the car at which nothing is missing, or as much as it can have, kWh."""
-        return float(np.clip(self.visits[t, NEEDED_KWH], *self.reach(t)))
-
-    def reach(self, t: int) -> tuple[float, float]:
-        """Least and largest energy of the car in the visit of period t, kWh."""
-        visit = self.visits[t]
-        least = 0.0 if self.house[CAR_DISCHARGE] > 0.0 else float(visit[ARRIVAL_KWH])
-        return least, float(max(visit[TARGET_KWH], visit[ARRIVAL_KWH]))
-
-    def missed(self, t: int, levels: Floats) -> Floats:
-        """Cost of leaving after period t with these energies, EUR."""
-        return self.house[CAR_MISSED] * (self.visits[t, NEEDED_KWH] - levels).clip(0.0)
-
-    @property
-    def chances(self) -> tuple[Floats, Floats]:
-        """Load factors and their probabilities."""
-        u = self.uncertainty
-        return np.array(u.load_factors, np.float64), np.array(u.load_probabilities, np.float64)
-
-
-def _apart(levels: Floats) -> Floats:
-    levels = np.unique(levels)
-    return levels[np.concatenate([[True], np.diff(levels) > 1e-6])]
 
 
 def first_levels(problem: Problem, steps: int) -> list[Floats]:
     """Levels of the car of periods 0 to T, shapes (k,), kWh: one while it is away."""
     T = problem.series.shape[1]
     return [
-        problem.blocks(t, steps) if t < T and problem.plugged(t) else _AWAY for t in range(T + 1)
+        problem.blocks(t, steps) if t < T and problem.plugged(t) else AWAY for t in range(T + 1)
     ]
 
 
@@ -147,7 +65,7 @@ def better_levels(
         blocks = problem.blocks(t, 1)
         # A level beside a block is worth little.
         far = np.abs(placed[:, None] - blocks).min(axis=1) > 0.2 * (here[-1] - here[0]) / count
-        found.append(_apart(np.concatenate([placed[far], blocks])))
+        found.append(apart(np.concatenate([placed[far], blocks])))
     return found
 
 
@@ -181,12 +99,12 @@ def ends_of(
     """
     if problem.arrives(t + 1):
         k = int(np.argmin(np.abs(levels - problem.visits[t + 1, ARRIVAL_KWH])))
-        values, levels = values[:, k : k + 1], _AWAY
+        values, levels = values[:, k : k + 1], AWAY
     chances = problem.transition if state is None else problem.transition[[state]]
     ends = chances @ values.reshape(len(values), -1)
     ends = ends.reshape(-1, *values.shape[1:])
     if problem.leaves(t):
-        levels = _apart(np.array([*problem.reach(t), problem.due(t)]))
+        levels = apart(np.array([*problem.reach(t), problem.due(t)]))
         ends = ends + problem.missed(t, levels)[:, None]
     return np.ascontiguousarray(ends), levels
 
@@ -202,14 +120,14 @@ def lower_bound(problem: Problem, grid: Floats, prices: list[Floats]) -> Floats:
     T, u = problem.series.shape[1], problem.uncertainty
     noise, chance = problem.chances
     weights = np.kron(u.transition, chance)
-    now = _AWAY
+    now = AWAY
     parts = np.empty((3, u.n_states, len(noise), 1, len(grid)))
     parts[0], parts[1:] = -problem.terminal_price * grid, -problem.terminal_price
     for t in range(T - 1, -1, -1):
         parts = _on_arrival(problem, t + 1, parts, now)
-        now = _AWAY if problem.arrives(t + 1) else now
+        now = AWAY if problem.arrives(t + 1) else now
         stays = problem.plugged(t) and not problem.leaves(t)
-        targets = prices[t] if stays else _AWAY
+        targets = prices[t] if stays else AWAY
         least, top = problem.reach(t) if stays else (0.0, 0.0)
         ends = np.empty((3, u.n_states, len(targets), len(grid)))
         recombine(parts.reshape(3, -1, *parts.shape[3:]), weights, now, targets, least, top, ends)
@@ -263,7 +181,8 @@ def worths(
         quantiles = slope.ravel()[order][at.clip(0, len(order) - 1)]
         even = np.linspace(slope.min(), slope.max(), count // 4 + 2)
         # Prices apart by rounding only would be told from one another by rounding.
-        prices = np.unique(np.concatenate([[dearest, 0.0], even, quantiles]).round(9))
+        prices = np.concatenate([[dearest, 0.0], even, quantiles]).round(9)
+        prices = np.unique(prices.clip(dearest, 0.0))
         found.append(prices)
     return found
 
@@ -414,14 +333,14 @@ class TwoStoreBounds:
     ) -> CarLevels:
         """See `Tables`."""
         ends, levels = self.ends(t, state)
-        house, powers = self.problem.house, _AWAY
+        house, powers = self.problem.house, AWAY
         if self.problem.plugged(t):
             self._share(t, car_kwh, levels)
-            room = np.empty(len(levels) + 6)
+            room = np.empty(len(levels) + CANDIDATES)
             # Without limits of the connection: those are the chart's own.
             free = house.copy()
             free[[IMPORT, EXPORT]] = np.inf
-            powers = _apart(room[: car_candidates(free, car_kwh, levels, 0.0, 0.0, room)])
+            powers = apart(room[: car_candidates(free, car_kwh, levels, 0.0, 0.0, room)])
         starts = np.empty(len(powers) + 1, dtype=np.int64)
         x, y = np.empty((2, len(powers) * (2 * len(self.grid_kwh) - 1)))
         blends(house, ends[0], levels, self.grid_kwh, car_kwh, powers, starts, x, y)

@@ -1,4 +1,4 @@
-"""Cost-to-go of battery and car together between two bounds.
+"""Cost-to-go of battery and car together between two bounds: the upper one.
 
 The cost-to-go V(e, c) of battery energy e and car energy c is jointly convex but not
 separable, so slopes cannot be merged in two dimensions. Both bounds keep exact slope merging
@@ -9,10 +9,7 @@ in e and treat c apart, on opposite sides of the conjugate:
   where one store stands in for the other, are met. Any subset of the car's powers bounds the
   minimum from above: those that reach a level, the largest and least, and those that bring
   the meter to zero.
-- Lower bound: prices of c. V(e, c) is at least max over prices mu of f_mu(e) + mu*c with
-  f_mu(e) = min over c of V(e, c) - mu*c. At a price the car is a device that takes what pays,
-  one more piece in a sorted list of slopes. The expectation over Markov states and load
-  changes prices: there the lines are summed exactly over c and cut at the prices again.
+- Lower bound: prices of c, see `car_prices`.
 
 Along e the upper bound keeps chords and the lower one tangents at a common grid (see
 `bounds`). Both recursions are monotone, so the exact value lies between.
@@ -22,7 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexgym.baselines.household.bounds import sample, tangents
 from flexgym.envs.charts.recursion import best_battery, convolve
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
@@ -46,12 +42,17 @@ from flexgym.envs.household.dynamics import (
     WEAR,
     best_pv,
     energy_bill,
+    inverter_range,
     meter,
     next_soc,
+    store_range,
 )
 from flexgym.envs.household.params import DT_H
-from flexgym.envs.household.stage import STAGE_PIECES, priced_stage_cost, stage_cost
+from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import realised_pv
+
+CANDIDATES = 12
+"""Powers of the car that `car_candidates` lists besides one for each level."""
 
 
 @compiled
@@ -77,12 +78,10 @@ def car_candidates(house, level, later, load_kw, pv_kw, out):
     """Powers of the car worth trying from ``level``, kW, and how many; `out` has room.
 
     Those that reach a level after the period, the largest and least, and those that bring the
-    meter to zero. All are feasible with the battery idle.
+    meter to zero or to a limit. Some may need the battery's help.
     """
     high = min(house[CAR_POWER], max(later[-1] - level, 0.0) / (house[CAR_ETA_C] * DT_H))
-    high = min(high, house[IMPORT] + min(pv_kw, house[INVERTER]))
     low = -min(house[CAR_DISCHARGE], level * house[CAR_ETA_D] / DT_H)
-    low = max(low, -house[EXPORT] - load_kw)
     n = 0
     for k in range(len(later)):
         change = later[k] - level
@@ -96,12 +95,59 @@ def car_candidates(house, level, later, load_kw, pv_kw, out):
     out[n], out[n + 1], out[n + 2] = low, 0.0, high
     n += 3
     surplus = pv_kw - load_kw
-    for other in (0.0, house[POWER], -house[POWER]):
-        power = surplus - other
-        if low < power < high:
-            out[n] = power
-            n += 1
+    for meter_kw in (0.0, house[IMPORT], -house[EXPORT]):
+        for other in (0.0, house[POWER], -house[POWER]):
+            power = surplus + meter_kw - other
+            if low < power < high:
+                out[n] = power
+                n += 1
     return n
+
+
+@compiled
+def _alone(house, car_kw, load_kw, pv_kw):
+    """Whether a power of the car is feasible with the battery idle."""
+    most = house[IMPORT] + min(pv_kw, house[INVERTER])
+    return -house[EXPORT] - load_kw <= car_kw <= most
+
+
+@compiled
+def _beside(house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, value, slopes, lengths):
+    """Least cost beside a power of the car, EUR, and the battery power that makes it, kW.
+
+    Infinite where the car's power is not feasible. The battery powers tried are those that
+    are best for a convex cost, and the kinks of one that is not.
+    """
+    r_low, r_high = inverter_range(house, load_kw, car_kw)
+    low, high = store_range(house, soc_kwh)
+    low, high = max(low, r_low), min(high, r_high + pv_kw)
+    least, best = np.inf, 0.0
+    if low > high + 1e-9:
+        return least, best
+    high = max(low, high)
+    drawn = load_kw + car_kw
+    for battery in (
+        best_battery(house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, slopes, lengths),
+        min(max(0.0, low), high),
+        min(max(pv_kw - drawn, low), high),
+        min(max(pv_kw - drawn + house[IMPORT], low), high),
+        min(max(pv_kw - drawn - house[EXPORT], low), high),
+        low,
+        high,
+    ):
+        used = best_pv(house, battery, load_kw, car_kw, pv_kw, buy, sell)
+        p, unserved = meter(house, battery, car_kw, used, load_kw)
+        paid, earned = energy_bill(p, buy, sell)
+        wear = house[WEAR] * abs(battery) + house[CAR_WEAR] * max(-car_kw, 0.0)
+        cost = value + paid + earned + DT_H * (wear + house[UNSERVED] * unserved)
+        stored = next_soc(house, soc_kwh, battery)
+        for j in range(len(slopes)):
+            part = min(stored, lengths[j])
+            cost += slopes[j] * part
+            stored -= part
+        if cost < least - 1e-12:
+            least, best = cost, battery
+    return least, best
 
 
 @compiled
@@ -242,7 +288,7 @@ def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, 
     slopes, lengths = np.empty(size), np.empty(size)
     merged, widths = np.empty(size), np.empty(size)
     psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
-    best, powers = np.empty(n), np.zeros(J + 6)
+    best, powers = np.empty(n), np.zeros(J + CANDIDATES)
     stack = np.empty(max(n, K), dtype=np.int64)
     cells = np.diff(grid)
     for s in range(m):
@@ -263,11 +309,19 @@ def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, 
                     n_psi, psi_low, psi_cost = stage_cost(
                         house, load, power, pv, buy, now[SELL], psi_slopes, psi_lengths
                     )
-                    if power < 0.0 and not _ascending(psi_slopes, n_psi):
-                        continue
                     first, segments = blend(
                         ends[s, below], ends[s, above], share, cells, slopes, lengths
                     )
+                    convex = power >= 0.0 or _ascending(psi_slopes, n_psi)
+                    if not (convex and _alone(house, power, load, pv)):
+                        # Slopes cannot be merged: energy by energy.
+                        for j in range(n):
+                            cost, _ = _beside(
+                                house, grid[j], load, power, pv, buy, now[SELL], first,
+                                slopes[:segments], lengths[:segments],
+                            )  # fmt: skip
+                            best[j] = min(best[j], cost)
+                        continue
                     start, pieces = convolve(
                         house[RETENTION], house[CAPACITY], first, slopes, lengths, 0, segments,
                         psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
@@ -284,147 +338,6 @@ def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, 
                 out[s, :, j] = column
         for k in range(K):
             _convexify(grid, out[s, k], stack)
-
-
-@compiled
-def lower_stage(house, now, weather, price, noise, prices, ends, left, right, grid, out):
-    """One period back with tangents, for each price of the car's energy.
-
-    Args:
-        house: Shape (18,).
-        now: Load, PV, import and export price as forecast, shape (4,).
-        weather: Weather factor of each Markov state, shape (m,).
-        price: Price factor of each Markov state, shape (m,).
-        noise: Load factors, shape (w,).
-        prices: Slopes mu of the cost in the car's energy, shape (k,); (1,) while it is away.
-        ends: f_mu after the period, shape (m, k, n).
-        left: Its left-hand slopes, likewise.
-        right: Its right-hand slopes, likewise.
-        grid: Energies of the battery, shape (n,), kWh.
-        out: f_mu and its slopes given the load, shape (3, m, w, k, n), overwritten.
-    """
-    m, K, n = ends.shape
-    size = 2 * n + STAGE_PIECES + 2
-    slopes, lengths = np.empty(size), np.empty(size)
-    merged, widths = np.empty(size), np.empty(size)
-    psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
-    out[:] = 0.0
-    for s in range(m):
-        pv = realised_pv(weather[s], now[PV], house[PV_KWP])
-        buy = now[BUY] * price[s]
-        for k in range(K):
-            count = tangents(ends[s, k], left[s, k], right[s, k], grid, slopes, lengths)
-            for w in range(len(noise)):
-                load = now[LOAD] * noise[w]
-                if K > 1:
-                    n_psi, psi_low, psi_cost = priced_stage_cost(
-                        house, load, -prices[k], pv, buy, now[SELL], psi_slopes, psi_lengths
-                    )
-                else:
-                    n_psi, psi_low, psi_cost = stage_cost(
-                        house, load, 0.0, pv, buy, now[SELL], psi_slopes, psi_lengths
-                    )
-                start, pieces = convolve(
-                    house[RETENTION], house[CAPACITY], ends[s, k, 0], slopes, lengths, 0, count,
-                    psi_slopes, psi_lengths, n_psi, psi_low, psi_cost, merged, widths, 0,
-                )  # fmt: skip
-                sample(
-                    start, merged, widths, pieces, grid, out[0, s, w, k], out[1, s, w, k],
-                    out[2, s, w, k], 1.0,
-                )  # fmt: skip
-
-
-@compiled
-def recombine(parts, weights, prices, targets, least, top, out):
-    """Expectation of max over prices of (f_mu + mu*c), as f_mu again.
-
-    Args:
-        parts: f_mu and its slopes of every outcome, shape (3, r, k, n).
-        weights: Probability of each outcome given each Markov state, shape (m, r).
-        prices: Slopes mu, shape (k,), ascending.
-        targets: Slopes wanted, shape (j,), ascending.
-        least: Least energy the car can have, kWh.
-        top: Energy at which charging ends, kWh.
-        out: f_mu and its slopes at the targets, shape (3, m, j, n), overwritten.
-    """
-    _, R, K, n = parts.shape
-    m, J = len(weights), len(targets)
-    events = R * K
-    at, which = np.empty(events), np.empty(events, dtype=np.int64)
-    source, target = np.empty(events, dtype=np.int64), np.empty(events, dtype=np.int64)
-    first, active = np.empty(R, dtype=np.int64), np.empty(K, dtype=np.int64)
-    for i in range(n):
-        count = 0
-        for r in range(R):
-            # Lines that are largest somewhere, and where one follows another as c grows.
-            used = 0
-            for k in range(K):
-                f = parts[0, r, k, i]
-                while used > 0:
-                    j = active[used - 1]
-                    cross = (parts[0, r, j, i] - f) / (prices[k] - prices[j])
-                    if used == 1:
-                        if cross > 0.0:
-                            break
-                    elif cross > at[count + used - 2]:
-                        break
-                    used -= 1
-                if used > 0:
-                    j = active[used - 1]
-                    at[count + used - 1] = (parts[0, r, j, i] - f) / (prices[k] - prices[j])
-                active[used] = k
-                used += 1
-            # Only what happens between least and top counts.
-            first[r] = active[0]
-            kept = count
-            for k in range(used - 1):
-                c = at[count + k]
-                if c <= least:
-                    first[r] = active[k + 1]
-                elif c < top:
-                    at[kept], which[kept] = c, r
-                    source[kept], target[kept] = active[k], active[k + 1]
-                    kept += 1
-            count = kept
-        order = np.argsort(at[:count])
-        for s in range(m):
-            level, slope, a, b = 0.0, 0.0, 0.0, 0.0
-            for r in range(R):
-                w = weights[s, r]
-                level += w * parts[0, r, first[r], i]
-                slope += w * prices[first[r]]
-                a += w * parts[1, r, first[r], i]
-                b += w * parts[2, r, first[r], i]
-            k = 0
-            while k < J and targets[k] <= slope:
-                out[0, s, k, i] = level + (slope - targets[k]) * least
-                out[1, s, k, i], out[2, s, k, i] = a, b
-                k += 1
-            for e in order:
-                c = at[e]
-                if k == J:
-                    break
-                w = weights[s, which[e]]
-                if w == 0.0:
-                    continue
-                r, j, h = which[e], source[e], target[e]
-                steeper = w * (prices[h] - prices[j])
-                more_a = w * (parts[1, r, h, i] - parts[1, r, j, i])
-                more_b = w * (parts[2, r, h, i] - parts[2, r, j, i])
-                while k < J and targets[k] <= slope + steeper:
-                    share = max(targets[k] - slope, 0.0) / steeper
-                    out[0, s, k, i] = level + (slope - targets[k]) * c
-                    out[1, s, k, i] = a + share * more_a
-                    out[2, s, k, i] = b + share * more_b
-                    k += 1
-                level += w * (parts[0, r, h, i] - parts[0, r, j, i])
-                slope += steeper
-                a += more_a
-                b += more_b
-            while k < J:
-                out[0, s, k, i] = level + (slope - targets[k]) * top
-                out[1, s, k, i], out[2, s, k, i] = a, b
-                k += 1
 
 
 @compiled
@@ -448,7 +361,7 @@ def greedy(
         car_kw: Likewise.
     """
     n, K = len(grid), len(later)
-    cells, powers = np.diff(grid), np.zeros(K + 6)
+    cells, powers = np.diff(grid), np.zeros(K + CANDIDATES)
     slopes, lengths = np.empty(2 * n), np.empty(2 * n)
     for i in rows:
         s = state[i]
@@ -461,19 +374,11 @@ def greedy(
             car = powers[c] if plugged else 0.0
             below, share = between(later, after_car(house, car_kwh[i], car))
             above = min(below + 1, K - 1)
-            cost, pieces = blend(ends[s, below], ends[s, above], share, cells, slopes, lengths)
-            battery = best_battery(
-                house, soc_kwh[i], load, car, pv, buy, sell, slopes[:pieces], lengths[:pieces]
-            )
-            used = best_pv(house, battery, load, car, pv, buy, sell)
-            p, unserved = meter(house, battery, car, used, load)
-            paid, earned = energy_bill(p, buy, sell)
-            wear = house[WEAR] * abs(battery) + house[CAR_WEAR] * max(-car, 0.0)
-            cost += paid + earned + DT_H * (wear + house[UNSERVED] * unserved)
-            stored = next_soc(house, soc_kwh[i], battery)
-            for j in range(pieces):
-                cost += slopes[j] * min(stored, lengths[j])
-                stored -= min(stored, lengths[j])
+            value, pieces = blend(ends[s, below], ends[s, above], share, cells, slopes, lengths)
+            cost, battery = _beside(
+                house, soc_kwh[i], load, car, pv, buy, sell, value, slopes[:pieces],
+                lengths[:pieces],
+            )  # fmt: skip
             if cost < least - 1e-12:
                 least = cost
                 battery_kw[i], car_kw[i] = battery, car

@@ -265,7 +265,7 @@ def environment_rows(repeats: int, num_envs: int, seed: int) -> list[dict[str, A
     ):
         batch = gym.make_vec(ENV_ID, num_envs, observation=kind, car=car)
         batch.reset(seed=seed)
-        actions = rng.uniform(-1, 1, (8, *batch.action_space.shape)).astype(np.float32)
+        actions = rng.uniform(-1, 1, (8, num_envs, 2 if car else 1)).astype(np.float32)
 
         def day(batch: Any = batch, actions: Any = actions) -> None:
             for t in range(STEPS_PER_DAY):
