@@ -20,7 +20,9 @@ from flexgym.envs.uncertainty import realised_pv
 
 
 @compiled
-def lower_stage(house, now, weather, price, noise, prices, ends, left, right, grid, out):
+def lower_stage(
+    house, now, weather, price, noise, plugged, prices, ends, left, right, grid, out
+):  # fmt: skip
     """One period back with tangents, for each price of the car's energy.
 
     Args:
@@ -29,6 +31,7 @@ def lower_stage(house, now, weather, price, noise, prices, ends, left, right, gr
         weather: Weather factor of each Markov state, shape (m,).
         price: Price factor of each Markov state, shape (m,).
         noise: Load factors, shape (w,).
+        plugged: Whether the car is there.
         prices: Slopes mu of the cost in the car's energy, shape (k,); (1,) while it is away.
         ends: f_mu after the period, shape (m, k, n).
         left: Its left-hand slopes, likewise.
@@ -49,7 +52,7 @@ def lower_stage(house, now, weather, price, noise, prices, ends, left, right, gr
             count = tangents(ends[s, k], left[s, k], right[s, k], grid, slopes, lengths)
             for w in range(len(noise)):
                 load = now[LOAD] * noise[w]
-                if K > 1:
+                if plugged:
                     n_psi, psi_low, psi_cost = priced_stage_cost(
                         house, load, -prices[k], pv, buy, now[SELL], psi_slopes, psi_lengths
                     )

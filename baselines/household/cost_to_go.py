@@ -323,7 +323,7 @@ def cost_to_go(
     if uncertainty is not None:
         uncertainty = Uncertainty.named(uncertainty)
     model = uncertainty or Uncertainty.named("none")
-    _check_convex(row, rows, model)
+    _check_convex(row, rows, model, bool(series.sessions))
     if model.n_states == 1 and len(model.load_factors) == 1:
         # One future only: the day scaled by its factors, known in advance.
         rows[0] *= model.load_factors[0]
@@ -374,9 +374,10 @@ def _rows(series: Series) -> Floats:
     )
 
 
-def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
+def _check_convex(row: Floats, rows: Floats, model: Uncertainty, has_car: bool) -> None:
     """Raise `ConvexityError` where some outcome's cost is not convex in stored energy."""
-    if row[CAR_MISSED] > row[UNSERVED]:
+    gives = row[CAR_DISCHARGE] > 0.0
+    if has_car and row[CAR_MISSED] > row[UNSERVED]:
         raise ConvexityError(
             f"energy the car lacks costs {row[CAR_MISSED]:g} EUR/kWh and unserved load "
             f"{row[UNSERVED]:g}; expected unserved load to cost at least as much. Raise "
@@ -385,7 +386,7 @@ def _check_convex(row: Floats, rows: Floats, model: Uncertainty) -> None:
     load, pv, buy, sell = rows
     for s in range(model.n_states):
         paid = buy * model.price_factor[s]
-        if row[CAR_DISCHARGE] > 0.0 and (paid < 0.0).any():
+        if has_car and gives and (paid < 0.0).any():
             t = int(np.argmax(paid < 0.0))
             raise ConvexityError(
                 f"in period {t} the import price is {paid[t]:.4f} EUR/kWh and the car can "

@@ -323,7 +323,7 @@ class HouseDayProgram:
         """
         check_soc(soc_kwh, self._battery.capacity_kwh)
         self._begin(start)
-        highs = self._highs
+        highs, raised = self._highs, None
         highs.changeColBounds(self._soc + start, float(soc_kwh), float(soc_kwh))
         if self._car is not None and start < self.periods and self._plugged[start]:
             stored = self._visits[start, ARRIVAL_KWH] if car_kwh is None else float(car_kwh)
@@ -335,7 +335,7 @@ class HouseDayProgram:
                 )
             highs.changeColBounds(self._stored + start, stored, stored)
             if stored > target:
-                self._raise_target(start, stored)
+                raised = self._raise_target(start, stored)
         highs.run()
         status = highs.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -349,14 +349,16 @@ class HouseDayProgram:
                 "Check the series for extreme values."
             )
         self._answer: Any = highs.getSolution()
+        if raised is not None:
+            self._change_rows(*raised)
         return float(highs.getInfo().objective_function_value)
 
-    def _raise_target(self, start: int, stored: float) -> None:
-        """A car above its target keeps what it has; until the next `load`."""
+    def _raise_target(self, start: int, stored: float) -> tuple[NDArray[np.int32], Floats, Floats]:
+        """Let a car above its target keep what it has; what brings the rows back."""
         ends = np.arange(start, int(self._visits[start, DEPARTURE])) + 4 * self.periods
-        self._row_high[ends] = np.maximum(self._row_high[ends], stored)
-        index = ends.astype(np.int32)
-        self._change_rows(index, self._row_low[ends], self._row_high[ends])
+        index, low, high = ends.astype(np.int32), self._row_low[ends], self._row_high[ends]
+        self._change_rows(index, low, np.maximum(high, stored))
+        return index, low, high
 
     @property
     def slopes(self) -> tuple[float, float]:

@@ -26,13 +26,13 @@ from flexgym.envs.errors import SolverError, StateError
 from flexgym.envs.household.dynamics import (
     ARRIVAL_KWH,
     CAPACITY,
+    CAR_DISCHARGE,
     CAR_MISSED,
     EXPORT,
     IMPORT,
-    NEEDED_KWH,
     POWER,
     RETENTION,
-    TARGET_KWH,
+    UNSERVED,
 )
 from flexgym.envs.household.params import Floats
 
@@ -133,15 +133,17 @@ def lower_bound(problem: Problem, grid: Floats, prices: list[Floats]) -> Floats:
         recombine(parts.reshape(3, -1, *parts.shape[3:]), weights, now, targets, least, top, ends)
         now = targets
         if problem.leaves(t):
-            # The least of missed energy minus price times energy lies where all is there.
+            # The least of missed energy minus price times energy lies where nothing is missing,
+            # or where least is stored if the price is above that of missing it.
             now = prices[t]
-            due = min(problem.visits[t, NEEDED_KWH], problem.visits[t, TARGET_KWH])
+            least, due = problem.reach(t)[0], problem.due(t)
+            at = np.where(now < -problem.house[CAR_MISSED], least, due)
             ends = np.repeat(ends, len(now), axis=2)
-            ends[0] += (problem.missed(t, np.array([due])) - now * due)[:, None]
+            ends[0] += (problem.missed(t, at) - now * at)[:, None]
         parts = np.empty((3, u.n_states, len(noise), len(now), len(grid)))
         lower_stage(
             problem.house, np.ascontiguousarray(problem.series[:, t]), u.weather_factor,
-            u.price_factor, noise, now, ends[0], ends[1], ends[2], grid, parts,
+            u.price_factor, noise, problem.plugged(t), now, ends[0], ends[1], ends[2], grid, parts,
         )  # fmt: skip
     parts = _on_arrival(problem, 0, parts, now)
     return np.tensordot(parts[:, :, :, 0], chance, (2, 0))
@@ -165,7 +167,9 @@ def worths(
 
     Slopes gather at the prices of few hours, so quantiles meet them exactly.
     """
-    dearest = -problem.house[CAR_MISSED]
+    house = problem.house
+    # Energy that can come back may also spare unserved load.
+    dearest = -max(house[CAR_MISSED], house[UNSERVED] if house[CAR_DISCHARGE] > 0.0 else 0.0)
     stationary = problem.uncertainty.stationary
     found = []
     for here, value in zip(levels[:-1], values[:-1], strict=True):
@@ -242,7 +246,7 @@ class TwoStoreBounds:
             uncontrolled_eur: Expected cost with an empty battery and nothing controlled.
 
         Raises:
-            SolverError: Seven rounds were not enough.
+            SolverError: Seven rounds were not enough, or two brought next to nothing.
         """
         solved = problem
         if problem.house[CAPACITY] == 0.0:
@@ -258,6 +262,7 @@ class TwoStoreBounds:
         grid = np.linspace(0.0, solved.house[CAPACITY], 33)
         levels = first_levels(solved, 4)
         values = upper_bound(solved, grid, levels)
+        before, stuck = np.inf, 0
         for _ in range(_MOST_ROUNDS):
             whole = _bends(values)
             levels = better_levels(solved, levels, values, energies)
@@ -271,10 +276,19 @@ class TwoStoreBounds:
             saved = uncontrolled_eur - left * grid - chance @ values[0][:, k]
             worth = float(np.trapezoid(saved, grid)) / grid[-1]
             tolerance = tolerance_eur or max(tolerance_share * worth, _LEAST_EUR)
+            if gap < -1e-6:
+                raise SolverError(
+                    f"the bounds cross by {-gap:.2e} EUR; expected the lower one below. Please "
+                    "report this house and day."
+                )
             if gap <= tolerance:
                 kept = [_rounded_up(v) for v in values]
                 gap = distance(kept[0][:, k].astype(np.float64), *lower, grid)
                 return cls(solved, grid, levels, kept, lower[0].copy(), gap)
+            stuck = stuck + 1 if gap > 0.9 * before else 0
+            if stuck == 2:
+                break
+            before = gap
             more = min(max(1.1 * (gap / tolerance) ** 0.7, 1.15), 1.9)
             cells, energies, count = int(cells * more), int(energies * more), int(count * more)
         raise SolverError(

@@ -51,7 +51,7 @@ from flexgym.envs.household.params import DT_H
 from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import realised_pv
 
-CANDIDATES = 12
+CANDIDATES = 18
 """Powers of the car that `car_candidates` lists besides one for each level."""
 
 
@@ -94,10 +94,11 @@ def car_candidates(house, level, later, load_kw, pv_kw, out):
             n += 1
     out[n], out[n + 1], out[n + 2] = low, 0.0, high
     n += 3
-    surplus = pv_kw - load_kw
+    battery, inverter = house[POWER], house[INVERTER]
     for meter_kw in (0.0, house[IMPORT], -house[EXPORT]):
-        for other in (0.0, house[POWER], -house[POWER]):
-            power = surplus + meter_kw - other
+        # Beside battery and roof at their own ends, or at those of the inverter.
+        for other in (-pv_kw, battery - pv_kw, -battery - pv_kw, inverter, -inverter):
+            power = meter_kw - load_kw - other
             if low < power < high:
                 out[n] = power
                 n += 1

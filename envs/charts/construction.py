@@ -81,7 +81,8 @@ def house_chart(
         raise ConvexityError(
             f"stored energy is worth more than unserved load ({house[UNSERVED]:g} EUR/kWh), so "
             "the house would leave load unserved to charge and its cost is not convex at the "
-            "import limit. Raise unserved_eur_per_kwh or lower terminal_eur_per_kwh."
+            "import limit. Raise unserved_eur_per_kwh, or lower terminal_eur_per_kwh or "
+            "missed_eur_per_kwh."
         )
     low = max(float(power[0]), -float(house[EXPORT]) - load_kw)
     high = max(min(float(power[-1]), headroom), low)

@@ -85,6 +85,9 @@ def disaggregate(
         ChartError: The house cannot make this power.
         SolverError: HiGHS failed.
     """
+    for name, value in (("power_kw", power_kw), ("reactive_kvar", reactive_kvar)):
+        if value is not None and not math.isfinite(value):
+            raise ChartError(f"{name} is {value}; expected a number.")
     battery, car, cost = _choices(house, soc_kwh, levels)
     n = len(battery)
     # Columns: shares of the choices, PV used, reactive powers of both inverters, unserved.

@@ -293,6 +293,10 @@ class Series:
                 "expected export_eur_per_kwh <= import_eur_per_kwh. "
                 "Swap the two, or lower the export price."
             )
+        if not isinstance(self.sessions, tuple | list):
+            raise SeriesError(
+                f"sessions is {self.sessions!r}; expected a tuple of flexgym.envs.Session."
+            )
         object.__setattr__(self, "sessions", tuple(self.sessions))
         free_from = 0
         for k, session in enumerate(self.sessions):
