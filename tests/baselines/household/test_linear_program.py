@@ -15,23 +15,6 @@ from flexgym.envs.household.params import DT_H
 DAYS = 1000
 
 
-def play(house, series, soc_kwh, terminal, battery_kw):
-    """Play battery powers through the physics; outcomes (T, 13)."""
-    row = d.house_row(house)[None]
-    soc = np.array([soc_kwh])
-    now = np.stack(
-        [series.load_kw, series.pv_kw, series.import_eur_per_kwh, series.export_eur_per_kwh]
-    )
-    outcomes = np.empty((len(series), 1, len(d.OUTCOME_NAMES)))
-    action = np.empty((1, 1))
-    for t, power in enumerate(battery_kw):
-        here = np.ascontiguousarray(now[:, t : t + 1])
-        assert d.actions_from_battery(0, np.array([power]), row, soc, here, action) == -1
-        last = t == len(series) - 1
-        d.step(0, last, action, row, here, np.array([terminal]), soc, outcomes[t])
-    return outcomes[:, 0]
-
-
 @pytest.fixture(scope="module")
 def days(random_house_day):
     rng = np.random.default_rng(2024)
@@ -49,7 +32,7 @@ def test_value_is_the_linear_program(days):
     assert max(error) <= 1e-9
 
 
-def test_playing_the_recursion_costs_its_value_term_by_term(days):
+def test_playing_the_recursion_costs_its_value_term_by_term(days, play_powers):
     worst = 0.0
     for house, series, soc, terminal, solved, _ in days:
         table = solved.tables
@@ -58,7 +41,7 @@ def test_playing_the_recursion_costs_its_value_term_by_term(days):
         )
         battery = np.empty(len(series))
         dispatch(d.house_row(house), now, soc, table.offset, table.slopes, table.lengths, battery)
-        out = play(house, series, soc, terminal, battery)
+        out = play_powers(house, series, soc, terminal, battery, np.zeros(len(series)))
         np.testing.assert_allclose(out[:, d.BATTERY_KW], battery, rtol=0, atol=1e-12)
         worst = max(worst, abs(out[:, d.COST_EUR].sum() - solved.value(0, soc)))
         bill = DT_H * (
@@ -77,7 +60,7 @@ def test_playing_the_recursion_costs_its_value_term_by_term(days):
     assert worst <= 1e-9
 
 
-def test_cost_to_go_along_the_optimal_day_is_consistent(days):
+def test_cost_to_go_along_the_optimal_day_is_consistent(days, play_powers):
     """What has been paid plus what is still to come never changes on the optimal day."""
     for house, series, soc, terminal, solved, _ in days[::20]:
         table = solved.tables
@@ -86,19 +69,19 @@ def test_cost_to_go_along_the_optimal_day_is_consistent(days):
         )
         battery = np.empty(len(series))
         dispatch(d.house_row(house), now, soc, table.offset, table.slopes, table.lengths, battery)
-        out = play(house, series, soc, terminal, battery)
+        out = play_powers(house, series, soc, terminal, battery, np.zeros(len(series)))
         paid = np.cumsum(out[:, d.COST_EUR] - out[:, d.TERMINAL_EUR])
         ahead = [solved.value(t + 1, out[t, d.SOC_KWH]) for t in range(len(series))]
         np.testing.assert_allclose(paid + ahead, solved.value(0, soc), rtol=0, atol=1e-9)
 
 
-def test_the_programs_dispatch_plays_at_its_cost(days):
+def test_the_programs_dispatch_plays_at_its_cost(days, play_powers):
     """Even where ties would let a program waste energy by charging and discharging at once."""
     worst = 0.0
     for house, series, soc, terminal, _, bound in days:
         # The solver keeps limits to 1e-10; the physics to rounding.
         battery = np.where(np.abs(bound.battery_kw) < 1e-9, 0.0, bound.battery_kw)
-        out = play(house, series, soc, terminal, battery)
+        out = play_powers(house, series, soc, terminal, battery, np.zeros(len(series)))
         worst = max(worst, abs(out[:, d.COST_EUR].sum() - bound.cost_eur))
         np.testing.assert_allclose(out[:, d.SOC_KWH], bound.soc_kwh[1:], rtol=0, atol=1e-8)
     assert worst <= 1e-9

@@ -10,6 +10,8 @@ from flexgym.envs import Battery, House, Series
 from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household import dynamics as d
 
+AWAY = np.zeros((d.VISIT_ROWS, 0))
+
 
 def negative_day(rng, random_house_day, periods):
     house, series, soc, terminal = random_house_day(rng, periods)
@@ -33,7 +35,9 @@ def cost_of(house, series, soc, terminal, choose):
         here = np.ascontiguousarray(now[:, t : t + 1])
         last = t == len(series) - 1
         action = choose(t, row, state, here)
-        d.step(0, last, action, row, here, np.array([terminal]), state, outcome)
+        d.step(
+            0, t, last, action, row, here, AWAY, np.array([terminal]), state, np.zeros(1), outcome
+        )
         total += outcome[0, d.COST_EUR]
     return total
 
@@ -42,7 +46,13 @@ def dispatched(battery_kw):
     def choose(t, row, state, here):
         action = np.empty((1, 1))
         power = 0.0 if abs(battery_kw[t]) < 1e-8 else battery_kw[t]
-        assert d.actions_from_battery(0, np.array([power]), row, state, here, action) == -1
+        no_car = np.zeros(1)
+        assert (
+            d.actions_from_powers(
+                0, np.array([power]), no_car, row, t, state, no_car, here, AWAY, action
+            )
+            == -1
+        )
         return action
 
     return choose
