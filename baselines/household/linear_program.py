@@ -349,9 +349,10 @@ class HouseDayProgram:
                 "Check the series for extreme values."
             )
         self._answer: Any = highs.getSolution()
+        cost = float(highs.getInfo().objective_function_value)
         if raised is not None:
             self._change_rows(*raised)
-        return float(highs.getInfo().objective_function_value)
+        return cost
 
     def _raise_target(self, start: int, stored: float) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Let a car above its target keep what it has; what brings the rows back."""
