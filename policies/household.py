@@ -16,6 +16,8 @@ from flexgym.baselines.household.certainty_equivalent import (
     expected_factors,
 )
 from flexgym.baselines.household.linear_program import HouseDayProgram
+from flexgym.baselines.household.tables import Moment
+from flexgym.baselines.household.uncontrolled import all_charged_at_once
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.action_map import balancing
@@ -23,7 +25,6 @@ from flexgym.envs.household.dynamics import (
     CAR_ETA_C,
     CAR_POWER,
     DEPARTURE,
-    IMPORT,
     PV_KWP,
     battery_range,
     car_range,
@@ -68,13 +69,10 @@ def car_ranges(simulation: HouseholdSimulation) -> Floats:
 
 
 def charged_at_once(simulation: HouseholdSimulation) -> Floats:
-    """Power of cars that charge at full power until they have what they need, shape (n,), kW.
-
-    With the battery idle beside it, as far as the connection allows.
-    """
-    rows = simulation.episodes.rows
-    full = simulation.missing_kwh / (rows[:, CAR_ETA_C] * DT_H)
-    return np.minimum(np.minimum(full, rows[:, CAR_POWER]), rows[:, IMPORT])
+    """Power of cars that charge at full power until they have what they need, shape (n,), kW."""
+    out = np.empty(simulation.n)
+    all_charged_at_once(simulation.episodes.rows, simulation.missing_kwh, out)
+    return out
 
 
 class Uncontrolled:
@@ -282,11 +280,12 @@ class Optimal:
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
         power, car = np.empty(simulation.n), np.zeros(simulation.n)
+        now = Moment(
+            simulation.t, simulation.episodes.rows, simulation.soc_kwh, simulation.car_kwh,
+            simulation.now, simulation.state,
+        )  # fmt: skip
         for rows, solved in zip(self._rows, self.solved, strict=True):
-            solved.tables.play(
-                simulation.t, rows, simulation.episodes.rows, simulation.soc_kwh,
-                simulation.car_kwh, simulation.now, simulation.state, power, car,
-            )  # fmt: skip
+            solved.tables.play(now, rows, power, car)
         return simulation.action(power, car_kw=car)
 
 

@@ -28,12 +28,12 @@ from flexgym.envs.household.dynamics import (
     CAPACITY,
     CAR_DISCHARGE,
     CAR_MISSED,
-    DEPARTURE,
     PV_KWP,
     RETENTION,
     UNSERVED,
     check_soc,
     house_row,
+    plugged,
     visits,
 )
 from flexgym.envs.household.params import Floats, House, Series
@@ -146,10 +146,7 @@ class CostToGo:
 
     def _car_energy(self, t: int, car_kwh: float | None) -> float:
         """Energy in the car as the tables read it, kWh."""
-        there = t < len(self.series) and (
-            self._visits[t, ARRIVAL] <= t < self._visits[t, DEPARTURE]
-        )
-        if not there:
+        if not (t < len(self.series) and plugged(self._visits[t], t)):
             if car_kwh is not None:
                 raise StateError(
                     f"car_kwh is {car_kwh} in period {t}, in which no car is plugged in; expected "

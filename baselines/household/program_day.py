@@ -6,26 +6,26 @@ import numpy as np
 
 from flexgym.baselines.household.linear_program import HouseDayProgram
 from flexgym.baselines.household.supporting_planes import largest_line, supporting_planes
-from flexgym.baselines.household.tables import Ints
+from flexgym.baselines.household.tables import Ints, Moment
+from flexgym.baselines.household.two_stores import reaching
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.errors import StateError
 from flexgym.envs.household.dynamics import (
-    ARRIVAL,
+    ARRIVAL_KWH,
     CAPACITY,
     CAR_CAPACITY,
-    CAR_DISCHARGE,
-    CAR_ETA_C,
-    CAR_ETA_D,
     CAR_MISSED,
-    CAR_POWER,
     DEPARTURE,
     ETA_C,
     ETA_D,
     NEEDED_KWH,
     RETENTION,
     TARGET_KWH,
+    car_change,
+    car_power,
     house_row,
+    plugged,
     store_range,
     visits,
 )
@@ -53,8 +53,7 @@ class ProgramDay:
 
     def plugged(self, t: int) -> bool:
         """Whether the car is plugged in in period t."""
-        visit = self._visits[min(t, self.periods - 1)]
-        return bool(visit[ARRIVAL] <= t < visit[DEPARTURE])
+        return t < self.periods and bool(plugged(self._visits[t], t))
 
     def _leaves(self, t: int) -> bool:
         return self.plugged(t) and self._visits[t, DEPARTURE] == t + 1
@@ -78,7 +77,7 @@ class ProgramDay:
         leaves = self._leaves(t)
         if self.plugged(t) and not leaves:
             return self.slopes(t + 1, soc_kwh, car_kwh)
-        arrival = self._visits[t + 1, 2] if t + 1 < self.periods else 0.0
+        arrival = self._visits[t + 1, ARRIVAL_KWH] if t + 1 < self.periods else 0.0
         value, soc, _ = self.slopes(t + 1, soc_kwh, float(arrival))
         missed = self._visits[t, NEEDED_KWH] - car_kwh if leaves else 0.0
         price = self._house[CAR_MISSED]
@@ -122,10 +121,9 @@ class ProgramDay:
                     f"car_kwh is {car_kwh:g}; expected an energy in [0, {house[CAR_CAPACITY]:g}] "
                     "kWh, the car's capacity."
                 )
-            down = min(house[CAR_DISCHARGE], car_kwh * house[CAR_ETA_D] / DT_H)
-            room = max(visit[TARGET_KWH] - car_kwh, 0.0) / (house[CAR_ETA_C] * DT_H)
-            first = car_kwh - down * DT_H / house[CAR_ETA_D]
-            last = car_kwh + min(house[CAR_POWER], room) * house[CAR_ETA_C] * DT_H
+            ends = np.empty(4)
+            reaching(house, car_kwh, np.array([max(visit[TARGET_KWH], car_kwh)]), ends)
+            first, last = (float(car_kwh + car_change(house, u)) for u in ends[[0, 2]])
         planes, vertices = supporting_planes(
             lambda e, c: self._after(t, e, c), (least, first), (most, last)
         )
@@ -137,36 +135,19 @@ class ProgramDay:
         levels = levels[np.concatenate([[True], np.diff(levels) > 1e-9])]
         beside = [
             (
-                float(self._car_power(c - car_kwh) if self.plugged(t) else 0.0),
+                float(car_power(house, c - car_kwh) if self.plugged(t) else 0.0),
                 _along(planes[:, 0], planes[:, 2] + planes[:, 1] * c, least, most),
             )
             for c in levels
         ]
         return CarLevels.of(beside)
 
-    def _car_power(self, change_kwh: float) -> float:
-        house = self._house
-        if change_kwh > 0.0:
-            return change_kwh / (house[CAR_ETA_C] * DT_H)
-        return change_kwh * house[CAR_ETA_D] / DT_H
-
-    def play(
-        self,
-        t: int,
-        rows: Ints,
-        house: Floats,
-        soc_kwh: Floats,
-        car_kwh: Floats,
-        now: Floats,
-        state: Ints,
-        battery_kw: Floats,
-        car_kw: Floats,
-    ) -> None:
+    def play(self, now: Moment, rows: Ints, battery_kw: Floats, car_kw: Floats) -> None:
         """See `Tables`."""
         for i in rows:
-            self.slopes(t, float(soc_kwh[i]), float(car_kwh[i]))
+            self.slopes(now.t, float(now.soc_kwh[i]), float(now.car_kwh[i]))
             best = self._program.dispatch()
-            battery_kw[i], car_kw[i] = best.battery_kw[t], best.car_kw[t]
+            battery_kw[i], car_kw[i] = best.battery_kw[now.t], best.car_kw[now.t]
 
 
 def _along(slopes: Floats, offsets: Floats, low: float, high: float) -> ConvexPiecewiseLinear:

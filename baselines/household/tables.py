@@ -8,8 +8,9 @@ and lengths (m, k); rows shorter than k end in segments of length zero.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,26 @@ from flexgym.envs.uncertainty import Uncertainty, realised_pv
 
 Functions = tuple[Floats, Floats, Floats]
 Ints = NDArray[np.int64]
+
+
+class Moment(NamedTuple):
+    """What a batch of houses measures in a period.
+
+    Attributes:
+        t: Period.
+        house: Shape (n, 18), see `house_row`.
+        soc_kwh: Energy in the batteries, shape (n,), kWh.
+        car_kwh: Energy in the cars, shape (n,), kWh.
+        exogenous: Load, PV, import and export price, shape (4, n).
+        state: Markov state, shape (n,).
+    """
+
+    t: int
+    house: Floats
+    soc_kwh: Floats
+    car_kwh: Floats
+    exogenous: Floats
+    state: Ints
 
 
 class Tables(Protocol):
@@ -53,32 +74,21 @@ class Tables(Protocol):
         """Cost after period t against the battery's energy, the car ending it with this."""
         ...
 
-    def play(
-        self,
-        t: int,
-        rows: Ints,
-        house: Floats,
-        soc_kwh: Floats,
-        car_kwh: Floats,
-        now: Floats,
-        state: Ints,
-        battery_kw: Floats,
-        car_kw: Floats,
-    ) -> None:
+    def play(self, now: Moment, rows: Ints, battery_kw: Floats, car_kw: Floats) -> None:
         """Write the best powers of the rows of a batch that belong to this house-day, kW."""
         ...
 
 
-class OneStore:
+class OneStore(ABC):
     """What tables of one store have in common; the car is away all day."""
 
+    @abstractmethod
     def before(self, t: int) -> Functions:
         """Functions at the start of period t, 0 <= t <= T."""
-        raise NotImplementedError
 
+    @abstractmethod
     def functions_after(self, t: int) -> Functions:
         """Functions at the end of period t, 0 <= t < T."""
-        raise NotImplementedError
 
     def value(self, t: int, soc_kwh: Floats, car_kwh: float, weights: Floats) -> Floats:
         """See `Tables`."""
@@ -101,22 +111,11 @@ class OneStore:
         """See `Tables`."""
         return CarLevels.of([(0.0, self.after(t, state, car_kwh))])
 
-    def play(
-        self,
-        t: int,
-        rows: Ints,
-        house: Floats,
-        soc_kwh: Floats,
-        car_kwh: Floats,
-        now: Floats,
-        state: Ints,
-        battery_kw: Floats,
-        car_kw: Floats,
-    ) -> None:
+    def play(self, now: Moment, rows: Ints, battery_kw: Floats, car_kw: Floats) -> None:
         """See `Tables`."""
-        _, slopes, lengths = self.functions_after(t)
+        _, slopes, lengths = self.functions_after(now.t)
         slopes, lengths = np.ascontiguousarray(slopes), np.ascontiguousarray(lengths)
-        _greedy(rows, house, soc_kwh, now, state, slopes, lengths, battery_kw)
+        _greedy(rows, now.house, now.soc_kwh, now.exogenous, now.state, slopes, lengths, battery_kw)
 
 
 @compiled

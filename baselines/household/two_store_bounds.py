@@ -9,15 +9,12 @@ from numpy.typing import NDArray
 
 from flexgym.baselines.household.bounds import distance, place
 from flexgym.baselines.household.car_prices import lower_stage, recombine
-from flexgym.baselines.household.tables import Ints
+from flexgym.baselines.household.tables import Ints, Moment
 from flexgym.baselines.household.two_store_problem import AWAY, Problem, apart
 from flexgym.baselines.household.two_stores import (
-    CANDIDATES,
-    between,
-    blend,
     blends,
-    car_candidates,
     greedy,
+    reaching,
     upper_stage,
 )
 from flexgym.envs.charts.chains import CarLevels
@@ -28,8 +25,6 @@ from flexgym.envs.household.dynamics import (
     CAPACITY,
     CAR_DISCHARGE,
     CAR_MISSED,
-    EXPORT,
-    IMPORT,
     POWER,
     RETENTION,
     UNSERVED,
@@ -296,46 +291,38 @@ class TwoStoreBounds:
             f"{tolerance:.2e}. Pass a larger tolerance_eur."
         )
 
-    def _share(self, t: int, car_kwh: float, levels: Floats) -> tuple[int, int, float]:
-        """Levels around an energy of the car in the visit of period t, and the share between."""
-        if not self.problem.plugged(t):
-            return 0, 0, 0.0
-        least, top = self.problem.reach(t)
-        if not least - 1e-9 <= car_kwh <= top + 1e-9:
-            raise StateError(
-                f"car_kwh is {car_kwh:g} in period {t}; expected an energy in [{least:g}, "
-                f"{top:g}] kWh, what this visit can reach."
-            )
-        below, share = between(levels, car_kwh)
-        return below, min(below + 1, len(levels) - 1), share
-
     def value(self, t: int, soc_kwh: Floats, car_kwh: float, weights: Floats) -> Floats:
         """See `Tables`."""
-        values = np.tensordot(weights, self.values[t], 1)
-        if t == len(self.values) - 1:
-            here = values[0]
-        else:
-            function = self._function(values, t, car_kwh, self.levels_kwh[t])
-            return np.interp(soc_kwh, function.x, function.y)
-        return np.interp(soc_kwh, self.grid_kwh, here)
+        values = np.tensordot(weights, self.values[t].astype(np.float64), 1)
+        function = self._function(values, t, car_kwh, self.levels_kwh[t])
+        return np.interp(soc_kwh, function.x, function.y)
 
     def ends(self, t: int, state: int | None = None) -> tuple[Floats, Floats]:
         """Expected upper bound after period t, shape (m, k, n), and the car's energies, (k,)."""
         return ends_of(self.problem, t, self.levels_kwh[t + 1], self.values[t + 1], state)
 
     def _function(
-        self, ends: Floats, t: int, car_kwh: float, levels: Floats
+        self, values: Floats, t: int, car_kwh: float, levels: Floats
     ) -> ConvexPiecewiseLinear:
-        below, above, share = self._share(t, car_kwh, levels)
-        cells = np.diff(self.grid_kwh)
-        slopes, lengths = np.empty(2 * len(cells)), np.empty(2 * len(cells))
-        start, n = blend(ends[below], ends[above], share, cells, slopes, lengths)
-        x, y = np.empty(n + 1), np.empty(n + 1)
-        x[0], y[0] = 0.0, start
-        np.cumsum(lengths[:n], out=x[1:])
-        np.cumsum(slopes[:n] * lengths[:n], out=y[1:])
-        y[1:] += start
-        return ConvexPiecewiseLinear.trusted(x, y)
+        """Values (k, n) at levels of the car as a function of the battery's energy."""
+        ((_, function),) = self._beside(values, t, car_kwh, levels, AWAY)
+        return function
+
+    def _beside(
+        self, values: Floats, t: int, car_kwh: float, levels: Floats, powers: Floats
+    ) -> CarLevels:
+        """Values (k, n) at levels of the car beside powers of it."""
+        if self.problem.plugged(t):
+            least, top = self.problem.reach(t)
+            if not least - 1e-9 <= car_kwh <= top + 1e-9:
+                raise StateError(
+                    f"car_kwh is {car_kwh:g} in period {t}; expected an energy in [{least:g}, "
+                    f"{top:g}] kWh, what this visit can reach."
+                )
+        starts = np.empty(len(powers) + 1, dtype=np.int64)
+        x, y = np.empty((2, len(powers) * (2 * len(self.grid_kwh) - 1)))
+        blends(self.problem.house, values, levels, self.grid_kwh, car_kwh, powers, starts, x, y)
+        return CarLevels(powers, starts, x[: starts[-1]], y[: starts[-1]])
 
     def after(self, t: int, state: int, car_kwh: float) -> ConvexPiecewiseLinear:
         """See `Tables`."""
@@ -347,34 +334,16 @@ class TwoStoreBounds:
     ) -> CarLevels:
         """See `Tables`."""
         ends, levels = self.ends(t, state)
-        house, powers = self.problem.house, AWAY
+        powers = AWAY
         if self.problem.plugged(t):
-            self._share(t, car_kwh, levels)
-            room = np.empty(len(levels) + CANDIDATES)
-            # Without limits of the connection: those are the chart's own.
-            free = house.copy()
-            free[[IMPORT, EXPORT]] = np.inf
-            powers = apart(room[: car_candidates(free, car_kwh, levels, 0.0, 0.0, room)])
-        starts = np.empty(len(powers) + 1, dtype=np.int64)
-        x, y = np.empty((2, len(powers) * (2 * len(self.grid_kwh) - 1)))
-        blends(house, ends[0], levels, self.grid_kwh, car_kwh, powers, starts, x, y)
-        return CarLevels(powers, starts, x[: starts[-1]], y[: starts[-1]])
+            room = np.empty(len(levels) + 3)
+            powers = apart(room[: reaching(self.problem.house, car_kwh, levels, room)])
+        return self._beside(ends[0], t, car_kwh, levels, powers)
 
-    def play(
-        self,
-        t: int,
-        rows: Ints,
-        house: Floats,
-        soc_kwh: Floats,
-        car_kwh: Floats,
-        now: Floats,
-        state: Ints,
-        battery_kw: Floats,
-        car_kw: Floats,
-    ) -> None:
+    def play(self, now: Moment, rows: Ints, battery_kw: Floats, car_kw: Floats) -> None:
         """See `Tables`."""
-        ends, later = self.ends(t)
+        ends, later = self.ends(now.t)
         greedy(
-            rows, self.problem.house, self.problem.plugged(t), ends, later, self.grid_kwh, soc_kwh,
-            car_kwh, now, state, battery_kw, car_kw,
+            rows, self.problem.house, self.problem.plugged(now.t), ends, later, self.grid_kwh,
+            now.soc_kwh, now.car_kwh, now.exogenous, now.state, battery_kw, car_kw,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from flexgym.envs.household.dynamics import (
     DEPARTURE,
     NEEDED_KWH,
     TARGET_KWH,
+    plugged,
 )
 from flexgym.envs.household.params import DT_H, Floats
 from flexgym.envs.uncertainty import Uncertainty
@@ -50,7 +51,7 @@ class Problem:
 
     def plugged(self, t: int) -> bool:
         """Whether the car is plugged in in period t."""
-        return bool(self.visits[t, ARRIVAL] <= t < self.visits[t, DEPARTURE])
+        return t < len(self.visits) and bool(plugged(self.visits[t], t))
 
     def arrives(self, t: int) -> bool:
         """Whether a visit begins with period t."""

@@ -25,8 +25,6 @@ from flexgym.envs.household.dynamics import (
     BUY,
     CAPACITY,
     CAR_DISCHARGE,
-    CAR_ETA_C,
-    CAR_ETA_D,
     CAR_POWER,
     CAR_WEAR,
     EXPORT,
@@ -41,6 +39,8 @@ from flexgym.envs.household.dynamics import (
     UNSERVED,
     WEAR,
     best_pv,
+    car_change,
+    car_power,
     energy_bill,
     inverter_range,
     meter,
@@ -51,8 +51,8 @@ from flexgym.envs.household.params import DT_H
 from flexgym.envs.household.stage import STAGE_PIECES, stage_cost
 from flexgym.envs.uncertainty import realised_pv
 
-CANDIDATES = 18
-"""Powers of the car that `car_candidates` lists besides one for each level."""
+_CANDIDATES = 18
+"""Most powers of the car that are tried besides one for each level."""
 
 
 @compiled
@@ -74,26 +74,39 @@ def _convexify(x, y, stack):
 
 
 @compiled
-def car_candidates(house, level, later, load_kw, pv_kw, out):
-    """Powers of the car worth trying from ``level``, kW, and how many; `out` has room.
+def reaching(house, level, later, out):
+    """Powers of the car that reach a level after the period, the least, none and the largest.
 
-    Those that reach a level after the period, the largest and least, and those that bring the
-    meter to zero or to a limit. Some may need the battery's help.
+    Args:
+        house: Shape (18,).
+        level: Energy in the car now, kWh.
+        later: Energies of the car after the period, shape (k,), ascending, kWh.
+        out: Room for k + 3, overwritten, kW.
+
+    Returns:
+        Number of powers.
     """
-    high = min(house[CAR_POWER], max(later[-1] - level, 0.0) / (house[CAR_ETA_C] * DT_H))
-    low = -min(house[CAR_DISCHARGE], level * house[CAR_ETA_D] / DT_H)
-    n = 0
+    high = min(house[CAR_POWER], max(car_power(house, later[-1] - level), 0.0))
+    low = max(-house[CAR_DISCHARGE], car_power(house, -level))
+    out[0], out[1], out[2] = low, 0.0, high
+    n = 3
     for k in range(len(later)):
-        change = later[k] - level
-        if change >= 0.0:
-            power = change / (house[CAR_ETA_C] * DT_H)
-        else:
-            power = change * house[CAR_ETA_D] / DT_H
-        if low <= power <= high:
+        power = car_power(house, later[k] - level)
+        if low < power < high:
             out[n] = power
             n += 1
-    out[n], out[n + 1], out[n + 2] = low, 0.0, high
-    n += 3
+    return n
+
+
+@compiled
+def _candidates(house, level, later, load_kw, pv_kw, out):
+    """Powers of the car worth trying from ``level``, kW, and how many; `out` has room.
+
+    Those of `reaching`, and those that bring the meter to zero or to a limit. Some may need
+    the battery's help.
+    """
+    n = reaching(house, level, later, out)
+    low, high = out[0], out[2]
     battery, inverter = house[POWER], house[INVERTER]
     for meter_kw in (0.0, house[IMPORT], -house[EXPORT]):
         # Beside battery and roof at their own ends, or at those of the inverter.
@@ -149,14 +162,6 @@ def _beside(house, soc_kwh, load_kw, car_kw, pv_kw, buy, sell, value, slopes, le
         if cost < least - 1e-12:
             least, best = cost, battery
     return least, best
-
-
-@compiled
-def after_car(house, level, car_kw):
-    """Energy in the car after a power, kWh."""
-    if car_kw > 0.0:
-        return level + house[CAR_ETA_C] * car_kw * DT_H
-    return level + car_kw * DT_H / house[CAR_ETA_D]
 
 
 @compiled
@@ -231,7 +236,7 @@ def blends(house, ends, levels, grid, car_kwh, car_kw, starts, x, y):
     at = 0
     for m in range(len(car_kw)):
         starts[m] = at
-        below, share = between(levels, after_car(house, car_kwh, car_kw[m]))
+        below, share = between(levels, car_kwh + car_change(house, car_kw[m]))
         above = min(below + 1, len(levels) - 1)
         value, count = blend(ends[below], ends[above], share, cells, slopes, lengths)
         x[at], y[at] = grid[0], value
@@ -289,7 +294,7 @@ def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, 
     slopes, lengths = np.empty(size), np.empty(size)
     merged, widths = np.empty(size), np.empty(size)
     psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
-    best, powers = np.empty(n), np.zeros(J + CANDIDATES)
+    best, powers = np.empty(n), np.zeros(J + _CANDIDATES)
     stack = np.empty(max(n, K), dtype=np.int64)
     cells = np.diff(grid)
     for s in range(m):
@@ -302,10 +307,10 @@ def upper_stage(house, now, weather, price, noise, chance, ends, later, levels, 
                 best[:] = np.inf
                 count = 1
                 if J > 1:
-                    count = car_candidates(house, levels[k], later, load, pv, powers)
+                    count = _candidates(house, levels[k], later, load, pv, powers)
                 for c in range(count):
                     power = powers[c] if J > 1 else 0.0
-                    below, share = between(later, after_car(house, levels[k], power))
+                    below, share = between(later, levels[k] + car_change(house, power))
                     above = min(below + 1, J - 1)
                     n_psi, psi_low, psi_cost = stage_cost(
                         house, load, power, pv, buy, now[SELL], psi_slopes, psi_lengths
@@ -362,18 +367,18 @@ def greedy(
         car_kw: Likewise.
     """
     n, K = len(grid), len(later)
-    cells, powers = np.diff(grid), np.zeros(K + CANDIDATES)
+    cells, powers = np.diff(grid), np.zeros(K + _CANDIDATES)
     slopes, lengths = np.empty(2 * n), np.empty(2 * n)
     for i in rows:
         s = state[i]
         load, pv, buy, sell = now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i]
         count = 1
         if plugged:
-            count = car_candidates(house, car_kwh[i], later, load, pv, powers)
+            count = _candidates(house, car_kwh[i], later, load, pv, powers)
         least = np.inf
         for c in range(count):
             car = powers[c] if plugged else 0.0
-            below, share = between(later, after_car(house, car_kwh[i], car))
+            below, share = between(later, car_kwh[i] + car_change(house, car))
             above = min(below + 1, K - 1)
             value, pieces = blend(ends[s, below], ends[s, above], share, cells, slopes, lengths)
             cost, battery = _beside(

@@ -9,7 +9,6 @@ from flexgym.envs.household.dynamics import (
     ARRIVAL,
     ARRIVAL_KWH,
     BUY,
-    CAR_ETA_C,
     CAR_MISSED,
     CAR_POWER,
     DEPARTURE,
@@ -21,6 +20,7 @@ from flexgym.envs.household.dynamics import (
     SELL,
     UNSERVED,
     best_pv,
+    car_power,
     energy_bill,
     meter,
     next_car,
@@ -53,8 +53,14 @@ def charged_at_once(house, missing_kwh):
 
     As far as the connection allows with the battery idle and no sun.
     """
-    full = missing_kwh / (house[CAR_ETA_C] * DT_H)
-    return min(max(full, 0.0), house[CAR_POWER], house[IMPORT])
+    return min(max(car_power(house, missing_kwh), 0.0), house[CAR_POWER], house[IMPORT])
+
+
+@compiled
+def all_charged_at_once(houses, missing_kwh, car_kw):
+    """`charged_at_once` of n houses, written to ``car_kw``, shape (n,), kW."""
+    for i in range(len(car_kw)):
+        car_kw[i] = charged_at_once(houses[i], missing_kwh[i])
 
 
 @compiled

@@ -288,13 +288,27 @@ def next_soc(house, soc_kwh, battery_kw):
 
 
 @compiled
+def car_change(house, car_kw):
+    """Change of the energy in the car by a power, kWh."""
+    if car_kw > 0.0:
+        return house[CAR_ETA_C] * car_kw * DT_H
+    return car_kw * DT_H / house[CAR_ETA_D]
+
+
+@compiled
+def car_power(house, change_kwh):
+    """Power that changes the energy in the car so, kW: `car_change` inverted."""
+    if change_kwh > 0.0:
+        return change_kwh / (house[CAR_ETA_C] * DT_H)
+    return change_kwh * house[CAR_ETA_D] / DT_H
+
+
+@compiled
 def next_car(house, visit, car_kwh, car_kw):
     """Energy in the plugged-in car one period later, kWh."""
-    if car_kw > 0.0:
-        # Only rounding can pass the target: the power was feasible.
-        full = max(visit[TARGET_KWH], car_kwh)
-        return min(car_kwh + house[CAR_ETA_C] * car_kw * DT_H, full)
-    return max(car_kwh + car_kw * DT_H / house[CAR_ETA_D], 0.0)
+    # Only rounding can pass the target: the power was feasible.
+    full = max(visit[TARGET_KWH], car_kwh)
+    return min(max(car_kwh + car_change(house, car_kw), 0.0), full)
 
 
 @compiled

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import linprog
 
 from flexgym.baselines.household import cost_to_go
+from flexgym.baselines.household.tables import Moment
 from flexgym.baselines.household.two_store_bounds import TwoStoreBounds
 from flexgym.envs import Battery, Car, House, Series, Session, Uncertainty
 from flexgym.envs.errors import SolverError
@@ -320,10 +321,11 @@ def greedy_step(solved, soc, state, load):
     pv = min(weather * series.pv_kw[0], max(house.pv_kwp, series.pv_kw[0]))
     buy, sell = series.import_eur_per_kwh[0] * u.price_factor[state], series.export_eur_per_kwh[0]
     battery, power = np.empty(1), np.zeros(1)
-    solved.tables.play(
-        0, np.arange(1), house_row(house)[None], np.array([soc]), np.array([stored]),
-        np.array([[load], [pv], [buy], [sell]]), np.array([state]), battery, power,
+    now = Moment(
+        0, house_row(house)[None], np.array([soc]), np.array([stored]),
+        np.array([[load], [pv], [buy], [sell]]), np.array([state]),
     )  # fmt: skip
+    solved.tables.play(now, np.arange(1), battery, power)
     x, y = float(battery[0]), float(power[0])
     least = max(0.0, x - house.inverter_kva)
     most = min(pv, x + house.inverter_kva, load + x + y + house.export_limit_kw)
