@@ -77,7 +77,7 @@ def check_bounds(house, series, soc, terminal, uncertainty, tolerance, tree_prog
     return solved
 
 
-@pytest.mark.parametrize(("periods", "trees"), [(2, 24), (3, 16)])
+@pytest.mark.parametrize(("periods", "trees"), [(2, 24), (3, 16), (4, 2)])
 def test_bounds_enclose_the_whole_tree(random_car_house_day, tree_program, periods, trees):
     rng = np.random.default_rng(periods)
     seen = dict.fromkeys(("from the start", "later", "to the end", "leaves"), 0)
@@ -90,7 +90,7 @@ def test_bounds_enclose_the_whole_tree(random_car_house_day, tree_program, perio
         seen["later"] += series.sessions[-1].arrival > 0
         seen["to the end"] += series.sessions[-1].departure == periods
         seen["leaves"] += series.sessions[0].departure < periods
-    assert min(seen.values()) >= 4, seen
+    assert periods == 4 or min(seen.values()) >= 4, seen
 
 
 def test_bounds_enclose_the_tree_of_any_house(random_car_house_day, tree_program):
@@ -106,7 +106,7 @@ def test_bounds_enclose_the_tree_of_any_house(random_car_house_day, tree_program
             check_bounds(house, series, soc, terminal, small(rng), 1e-2, tree_program)
         except SolverError:
             declined += 1
-    assert declined <= 3
+    assert declined <= 2
 
 
 @pytest.mark.parametrize(

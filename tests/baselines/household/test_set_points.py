@@ -182,3 +182,17 @@ def test_measurements_are_numbers():
     for load, pv in ((-1.0, 0.0), (1.0, np.nan)):
         with pytest.raises(ChartError, match="expected a measurement"):
             absorb(row, 4.0, limits, plan, load, pv)
+
+
+def test_sums_of_houses_with_cars_are_associative():
+    """As functions of P and Q; lists of vertices may differ by ones that could be left out."""
+    charts = []
+    for k, inverter in enumerate(INVERTERS):
+        solved = cost_to_go(house(**inverter), day(0.5 + k, 4.0 - k), terminal_eur_per_kwh=0.25)
+        charts.append(solved.chart(2 + k, 3.0 + k, 18.5 + k).coarsen(24))
+    a, b, c = charts
+    left, right = (a + b) + c, a + (b + c)
+    rng = np.random.default_rng(5)
+    p, q = (rng.dirichlet(np.full(len(left.vertices), 0.1), 200) @ left.vertices[:, :2]).T
+    np.testing.assert_allclose(left.cost(p, q), right.cost(p, q), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(left.cost(p), right.cost(p), rtol=0, atol=1e-9)
