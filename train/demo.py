@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"\nscore 0 = battery idle, car charged on arrival; 100 = exact stochastic optimum\n"
         f"certified  within {results['certified_gap_percent']:.2f} % of the value of flexibility\n"
         f"tables    {folder}/results.json, results.csv, episodes.csv\n"
-        f"pictures  {folder}/scores.png, day.png, training.png\n"
+        f"pictures  {folder}/scores.png, day.png, cost_map.png, chart.png, training.png\n"
         f"curves    tensorboard --logdir {training}/tb\n"
         f"policy    {training}/best.zip\n"
         f"took      {time.monotonic() - start:.0f} s"
