@@ -188,7 +188,7 @@ def solver_rows(repeats: int, seed: int, days: int = 40) -> list[dict[str, Any]]
 
 
 def two_store_rows(repeats: int, seed: int, houses: int) -> list[dict[str, Any]]:
-    """Houses of one stressed feeder, each on a test day on which its car comes, and their charts."""
+    """Houses of one stressed feeder, each on a test day with its car, and their charts."""
     from dataclasses import replace
 
     from flexgym.baselines.household import cost_to_go
