@@ -27,6 +27,13 @@ def compiled(function: _Function) -> _Function:
     return njit(function, cache=True, nogil=True, error_model="numpy")  # type: ignore[return-value]
 
 
+def inlined(function: _Function) -> _Function:
+    """As `compiled`, and inlined wherever it is called, so that loops around it vectorise."""
+    from numba import njit
+
+    return njit(function, cache=True, nogil=True, error_model="numpy", forceinline=True)  # type: ignore[return-value]
+
+
 def drop_stale(root: Path) -> bool:
     """Delete numba's caches below ``root`` if a source file changed since the last call.
 

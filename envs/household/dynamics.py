@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flexgym.envs.compiled import compiled
+from flexgym.envs.compiled import compiled, inlined
 from flexgym.envs.errors import SeriesError, StateError
 from flexgym.envs.household.action_map import action_from_power, balancing, power_from_action
 from flexgym.envs.household.params import DT_H, Car, Floats, House, Session
@@ -51,34 +51,13 @@ VISIT_ROWS = 5
     IDLE_EUR,
 ) = range(17)
 OUTCOME_NAMES = (
-    "battery_kw",
-    "car_kw",
-    "pv_used_kw",
-    "curtailed_kw",
-    "meter_kw",
-    "unserved_kw",
-    "soc_kwh",
-    "car_kwh",
-    "missed_kwh",
-    "import_eur",
-    "export_eur",
-    "wear_eur",
-    "unserved_eur",
-    "missed_eur",
-    "terminal_eur",
-    "cost_eur",
-    "idle_eur",
-)
+    "battery_kw", "car_kw", "pv_used_kw", "curtailed_kw", "meter_kw", "unserved_kw", "soc_kwh",
+    "car_kwh", "missed_kwh", "import_eur", "export_eur", "wear_eur", "unserved_eur", "missed_eur",
+    "terminal_eur", "cost_eur", "idle_eur",
+)  # fmt: skip
 """Columns of an outcome. The ``_eur`` terms before ``cost_eur`` add up to it; ``idle_eur``
 is what the period would have cost with battery and car idle."""
-COST_TERMS = (
-    "import_eur",
-    "export_eur",
-    "wear_eur",
-    "unserved_eur",
-    "missed_eur",
-    "terminal_eur",
-)
+COST_TERMS = OUTCOME_NAMES[IMPORT_EUR:COST_EUR]
 
 
 def house_row(house: House) -> Floats:
@@ -327,7 +306,8 @@ def idle_cost(house, load_kw, pv_kw, buy, sell):
 
 
 @compiled
-def _car_rating(house):
+def car_rating(house):
+    """Larger of the car's charging and discharging power, kW."""
     return max(house[CAR_POWER], house[CAR_DISCHARGE])
 
 
@@ -355,7 +335,7 @@ def actions_from_powers(
         load, pv = now[LOAD, i], now[PV, i]
         car = 0.0
         if cars:
-            rating = _car_rating(row)
+            rating = car_rating(row)
             low, high = car_range(row, visit[:, i], t, soc_kwh[i], car_kwh[i], load, pv)
             slack = 1e-9 * (1.0 + rating)
             if not (low - slack <= car_kw[i] <= high + slack):
@@ -375,13 +355,51 @@ def actions_from_powers(
     return -1
 
 
+@inlined
+def play(
+    kind, t, last, house, visit, load_kw, pv_kw, buy, sell, terminal_price, soc_kwh, car_kwh,
+    battery_action, car_action, with_pv, pv_action,
+):  # fmt: skip
+    """What happens in one house in one period, in the order of `OUTCOME_NAMES`.
+
+    The car's power comes first, then the battery's beside it, then the PV's beside both; see
+    `step` for the arguments. ``visit`` is a tuple; ``house`` a row or a tuple, so that a loop
+    over many houses turns into vector instructions.
+    """
+    low, high = car_range(house, visit, t, soc_kwh, car_kwh, load_kw, pv_kw)
+    zero = balancing(low, high, load_kw, pv_kw)
+    car = power_from_action(kind, car_action, car_rating(house), low, high, zero)
+    low, high = battery_range(house, soc_kwh, load_kw, car, pv_kw)
+    zero = balancing(low, high, load_kw + car, pv_kw)
+    battery = power_from_action(kind, battery_action, house[POWER], low, high, zero)
+    if with_pv:
+        low, high = pv_range(house, battery, load_kw, car, pv_kw)
+        used = low + (high - low) * 0.5 * (pv_action + 1.0)
+    else:
+        used = best_pv(house, battery, load_kw, car, pv_kw, buy, sell)
+    p, unserved = meter(house, battery, car, used, load_kw)
+    paid, earned = energy_bill(p, buy, sell)
+    wear = (house[WEAR] * abs(battery) + house[CAR_WEAR] * max(-car, 0.0)) * DT_H
+    lost = house[UNSERVED] * unserved * DT_H
+    soc = next_soc(house, soc_kwh, battery)
+    terminal = -terminal_price * soc if last else 0.0
+    there = plugged(visit, t)
+    stored = next_car(house, visit, car_kwh, car) if there else 0.0
+    leaves = there and visit[DEPARTURE] == t + 1
+    missed = max(visit[NEEDED_KWH] - stored, 0.0) if leaves else 0.0
+    missing = house[CAR_MISSED] * missed
+    return (
+        battery, car, used, pv_kw - used, p, unserved, soc, stored, missed, paid, earned, wear,
+        lost, missing, terminal, paid + earned + wear + lost + missing + terminal,
+        idle_cost(house, load_kw, pv_kw, buy, sell),
+    )  # fmt: skip
+
+
 @compiled
 def step(
     kind, t, last, action, house, now, visit, terminal_price, soc_kwh, car_kwh, outcome
 ):  # fmt: skip
-    """Advance n houses by one period.
-
-    The car's power comes first, then the battery's beside it, then the PV's beside both.
+    """Advance n houses by one period; see `play` for what happens in one.
 
     Args:
         kind: Position of the action map in `ACTION_MAPS`.
@@ -400,51 +418,20 @@ def step(
     """
     cars = visit.shape[1] > 0
     with_pv = action.shape[1] > (2 if cars else 1)
+    away = (np.inf, np.inf, 0.0, 0.0, 0.0)
     for i in range(len(soc_kwh)):
-        row = house[i]
-        load, pv, buy, sell = now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i]
-        car = 0.0
         if cars:
-            low, high = car_range(row, visit[:, i], t, soc_kwh[i], car_kwh[i], load, pv)
-            zero = balancing(low, high, load, pv)
-            car = power_from_action(kind, action[i, 1], _car_rating(row), low, high, zero)
-        low, high = battery_range(row, soc_kwh[i], load, car, pv)
-        zero = balancing(low, high, load + car, pv)
-        battery = power_from_action(kind, action[i, 0], row[POWER], low, high, zero)
-        if with_pv:
-            pv_low, pv_high = pv_range(row, battery, load, car, pv)
-            used = pv_low + (pv_high - pv_low) * 0.5 * (action[i, action.shape[1] - 1] + 1.0)
+            session = (visit[0, i], visit[1, i], visit[2, i], visit[3, i], visit[4, i])
+            stored, wanted = car_kwh[i], action[i, 1]
         else:
-            used = best_pv(row, battery, load, car, pv, buy, sell)
-        p, unserved = meter(row, battery, car, used, load)
-        paid, earned = energy_bill(p, buy, sell)
-        wear = (row[WEAR] * abs(battery) + row[CAR_WEAR] * max(-car, 0.0)) * DT_H
-        lost = row[UNSERVED] * unserved * DT_H
-        soc = next_soc(row, soc_kwh[i], battery)
-        terminal = -terminal_price[i] * soc if last else 0.0
-        soc_kwh[i] = soc
-        stored, missed = 0.0, 0.0
-        if cars and plugged(visit[:, i], t):
-            stored = next_car(row, visit[:, i], car_kwh[i], car)
-            car_kwh[i] = stored
-            if visit[DEPARTURE, i] == t + 1:
-                missed = max(visit[NEEDED_KWH, i] - stored, 0.0)
-                car_kwh[i] = 0.0
-        out = outcome[i]
-        out[BATTERY_KW] = battery
-        out[CAR_KW] = car
-        out[PV_USED_KW] = used
-        out[CURTAILED_KW] = pv - used
-        out[METER_KW] = p
-        out[UNSERVED_KW] = unserved
-        out[SOC_KWH] = soc
-        out[CAR_KWH] = stored
-        out[MISSED_KWH] = missed
-        out[IMPORT_EUR] = paid
-        out[EXPORT_EUR] = earned
-        out[WEAR_EUR] = wear
-        out[UNSERVED_EUR] = lost
-        out[MISSED_EUR] = row[CAR_MISSED] * missed
-        out[TERMINAL_EUR] = terminal
-        out[COST_EUR] = paid + earned + wear + lost + out[MISSED_EUR] + terminal
-        out[IDLE_EUR] = idle_cost(row, load, pv, buy, sell)
+            session, stored, wanted = away, 0.0, 0.0
+        used = action[i, action.shape[1] - 1] if with_pv else 0.0
+        happened = play(
+            kind, t, last, house[i], session, now[LOAD, i], now[PV, i], now[BUY, i], now[SELL, i],
+            terminal_price[i], soc_kwh[i], stored, action[i, 0], wanted, with_pv, used,
+        )  # fmt: skip
+        soc_kwh[i] = happened[SOC_KWH]
+        if cars:
+            car_kwh[i] = 0.0 if session[DEPARTURE] == t + 1 else happened[CAR_KWH]
+        for k in range(len(happened)):
+            outcome[i, k] = happened[k]
