@@ -33,13 +33,33 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def register() -> None:
-    """Register every environment with Gymnasium; called by ``import flexgym``."""
-    import gymnasium
+_ENVIRONMENTS = {
+    "flexgym/Household-v0": (
+        "flexgym.envs.household.env:HouseholdEnv",
+        "flexgym.envs.household.vector_env:HouseholdVectorEnv",
+    ),
+    "flexgym/Feeder-v0": (
+        "flexgym.envs.feeder.env:FeederEnv",
+        "flexgym.envs.feeder.vector_env:FeederVectorEnv",
+    ),
+}
+"""Single environment and native batch by Gymnasium's id."""
 
-    if "flexgym/Household-v0" not in gymnasium.registry:
-        gymnasium.register(
-            id="flexgym/Household-v0",
-            entry_point="flexgym.envs.household.env:HouseholdEnv",
-            vector_entry_point="flexgym.envs.household.vector_env:HouseholdVectorEnv",
-        )
+
+def register() -> None:
+    """Register every environment with Gymnasium and PettingZoo; called by ``import flexgym``."""
+    import gymnasium
+    import pettingzoo
+
+    for name, (single, batch) in _ENVIRONMENTS.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(id=name, entry_point=single, vector_entry_point=batch)
+    # PettingZoo has a registry since 1.27.
+    if hasattr(pettingzoo, "register") and FEEDER not in pettingzoo.parallel_registry:
+        module = "flexgym.envs.feeder.parallel_env"
+        pettingzoo.register("parallel", FEEDER, f"{module}:parallel_env")
+        pettingzoo.register("aec", FEEDER, f"{module}:env")
+
+
+FEEDER = "flexgym/feeder-v0"
+"""PettingZoo's id of the feeder."""

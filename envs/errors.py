@@ -21,6 +21,10 @@ class PriceDataError(FlexgymError, ValueError):
     """A price file cannot be used as it is."""
 
 
+class ProfileDataError(FlexgymError, ValueError):
+    """A file of consumption and solar profiles cannot be used as it is."""
+
+
 class SessionDataError(FlexgymError, ValueError):
     """A file of car sessions cannot be used as it is."""
 
@@ -51,6 +55,14 @@ class ConvexityError(FlexgymError, ValueError):
 
 class SolverError(FlexgymError, RuntimeError):
     """A solver did not return an optimum."""
+
+
+class NetworkError(FlexgymError, ValueError):
+    """A network is not radial, not complete, or holds what the tree model cannot."""
+
+
+class PowerFlowError(FlexgymError, ValueError):
+    """Powers given to a power flow have a wrong shape or are no finite numbers."""
 
 
 class RunError(FlexgymError, RuntimeError):

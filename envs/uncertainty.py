@@ -190,13 +190,13 @@ def realise(forecast, rating, uniform, weather, price, load, exogenous, state):
         for t in range(T):
             for i in range(block, min(block + 16, n)):
                 if t == 0:
-                    w = _pick(weather[1], uniform[i, 0])
-                    p = _pick(price[1], uniform[i, 1])
+                    w = pick(weather[1], uniform[i, 0])
+                    p = pick(price[1], uniform[i, 1])
                 else:
                     before = state[t - 1, i]
-                    w = _pick(weather[2][before // n_price], uniform[i, 3 * t])
-                    p = _pick(price[2][before % n_price], uniform[i, 3 * t + 1])
-                noise = load[0][_pick(load[1], uniform[i, 3 * t + 2])]
+                    w = pick(weather[2][before // n_price], uniform[i, 3 * t])
+                    p = pick(price[2][before % n_price], uniform[i, 3 * t + 1])
+                noise = load[0][pick(load[1], uniform[i, 3 * t + 2])]
                 state[t, i] = w * n_price + p
                 exogenous[t, 0, i] = forecast[t, 0, i] * noise
                 exogenous[t, 1, i] = realised_pv(weather[0][w], forecast[t, 1, i], rating[i])
@@ -211,7 +211,8 @@ def realised_pv(factor, forecast_kw, rating_kw):
 
 
 @compiled
-def _pick(cumulated, uniform):
+def pick(cumulated, uniform):
+    """Position that a uniform number picks by cumulated shares."""
     k = 0
     while k < len(cumulated) - 1 and uniform >= cumulated[k]:
         k += 1

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
         episode_start,
         split_days,
     )
-    from flexgym.envs.data.houses import HOUSE_SEEDS, SCENARIOS, FeederScenario, feeder43
+    from flexgym.envs.data.houses import HOUSE_SEEDS, SCENARIOS, ScenarioRanges, feeder43
     from flexgym.envs.data.price_file import load_prices
     from flexgym.envs.data.prices import Prices, synthetic_prices
+    from flexgym.envs.data.profile_file import load_profiles_csv
     from flexgym.envs.data.profiles import Profiles, load_grid, load_profiles, lv_bus_names
     from flexgym.envs.data.session_file import load_sessions
     from flexgym.envs.data.sessions import SessionModel, Sessions, synthetic_sessions
@@ -30,9 +31,9 @@ __all__ = [
     "QUARTERS",
     "SCENARIOS",
     "SPLITS",
-    "FeederScenario",
     "Prices",
     "Profiles",
+    "ScenarioRanges",
     "SessionModel",
     "Sessions",
     "date",
@@ -41,6 +42,7 @@ __all__ = [
     "load_grid",
     "load_prices",
     "load_profiles",
+    "load_profiles_csv",
     "load_sessions",
     "lv_bus_names",
     "split_days",
@@ -50,9 +52,10 @@ __all__ = [
 
 _HOME = {
     "calendar": ("EPISODES", "QUARTERS", "SPLITS", "date", "episode_start", "split_days"),
-    "houses": ("HOUSE_SEEDS", "SCENARIOS", "FeederScenario", "feeder43"),
+    "houses": ("HOUSE_SEEDS", "SCENARIOS", "ScenarioRanges", "feeder43"),
     "price_file": ("load_prices",),
     "prices": ("Prices", "synthetic_prices"),
+    "profile_file": ("load_profiles_csv",),
     "profiles": ("Profiles", "load_grid", "load_profiles", "lv_bus_names"),
     "session_file": ("load_sessions",),
     "sessions": ("SessionModel", "Sessions", "synthetic_sessions"),

@@ -27,6 +27,8 @@ class CsvFormat:
         example: A number as it may stand there.
         unit: What to leave out where a number is lacking, such as ``"the whole day"``.
         optional: Columns it may have besides.
+        others: What each further column holds, such as ``"load profile"``; there must be one
+            at least, of any name. Empty where no further columns are allowed.
     """
 
     columns: tuple[str, ...]
@@ -35,11 +37,20 @@ class CsvFormat:
     example: str
     unit: str
     optional: tuple[str, ...] = ()
+    others: str = ""
 
     @property
     def header(self) -> str:
         """The header as a user would write it."""
-        return ",".join(self.columns) + "".join(f"[,{name}]" for name in self.optional)
+        fixed = ",".join(self.columns) + "".join(f"[,{name}]" for name in self.optional)
+        return f"{fixed},<{self.others}>[,...]" if self.others else fixed
+
+    def _fits(self, header: list[str]) -> bool:
+        names = set(header)
+        others = names - {*self.columns, *self.optional}
+        if len(names) < len(header) or not names >= set(self.columns):
+            return False
+        return bool(others) and "" not in others if self.others else not others
 
     def _columns(self, names: list[str], path: Path) -> list[str]:
         if not names:
@@ -48,11 +59,15 @@ class CsvFormat:
                 "Export it again."
             )
         header = [name.strip() for name in names]
-        known = {*self.columns, *self.optional}
-        if len(set(header)) < len(header) or not set(self.columns) <= set(header) <= known:
+        if not self._fits(header):
+            remedy = (
+                f"Name every column once, and one {self.others} or more besides."
+                if self.others
+                else "Rename the columns and drop the others."
+            )
             raise self.error(
                 f"line 1: the columns are {', '.join(header)}; expected {self.header}, "
-                "separated by commas. Rename the columns and drop the others."
+                f"separated by commas. {remedy}"
             )
         return header
 
@@ -103,6 +118,12 @@ class CsvRow:
     line: int
     text: Mapping[str, str]
     format: CsvFormat
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the columns that the format does not name, in the order of the file."""
+        named = {*self.format.columns, *self.format.optional}
+        return tuple(name for name in self.text if name not in named)
 
     def number(self, column: str) -> float:
         """Value of a column.

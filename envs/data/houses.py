@@ -8,8 +8,10 @@ only, four with nothing, among them the busbar) it draws a profile.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -42,7 +44,7 @@ _TAG = 43_04  # keeps these streams apart from those of prices and weather
 
 
 @dataclass(frozen=True)
-class FeederScenario:
+class ScenarioRanges:
     """Ranges from which the houses, prices and limits of a scenario are drawn.
 
     Attributes:
@@ -78,8 +80,8 @@ class FeederScenario:
     voltage_band_pu: Range = (0.95, 1.05)
 
 
-SCENARIOS: dict[str, FeederScenario] = {
-    "calm": FeederScenario(
+SCENARIOS: dict[str, ScenarioRanges] = {
+    "calm": ScenarioRanges(
         months=(4, 5, 9, 10),
         pv_kwp=(6.0, 8.0),
         battery_share=0.5,
@@ -94,7 +96,7 @@ SCENARIOS: dict[str, FeederScenario] = {
         slack_pu=1.0,
         transformer_kva=400.0,
     ),
-    "summer_midday": FeederScenario(
+    "summer_midday": ScenarioRanges(
         months=(5, 6, 7, 8),
         pv_kwp=(10.0, 14.0),
         battery_share=1.0,
@@ -109,7 +111,7 @@ SCENARIOS: dict[str, FeederScenario] = {
         slack_pu=1.03,
         transformer_kva=400.0,
     ),
-    "winter_evening": FeederScenario(
+    "winter_evening": ScenarioRanges(
         months=(1, 2, 11, 12),
         pv_kwp=(6.0, 14.0),
         battery_share=1.0,
@@ -124,7 +126,7 @@ SCENARIOS: dict[str, FeederScenario] = {
         slack_pu=1.0,
         transformer_kva=250.0,
     ),
-    "stress": FeederScenario(
+    "stress": ScenarioRanges(
         months=(3, 4, 9, 10),
         pv_kwp=(10.0, 14.0),
         battery_share=1.0,
@@ -142,7 +144,7 @@ SCENARIOS: dict[str, FeederScenario] = {
 }
 
 
-def _house(rng: np.random.Generator, bus: str, load: Load, ranges: FeederScenario) -> House:
+def _house(rng: np.random.Generator, bus: str, load: Load, ranges: ScenarioRanges) -> House:
     # Everything is drawn, also for devices the house turns out not to have, so that one
     # device never moves the numbers of the next.
     pv_kwp = rng.uniform(*ranges.pv_kwp)
@@ -175,28 +177,51 @@ def _house(rng: np.random.Generator, bus: str, load: Load, ranges: FeederScenari
     )
 
 
-@lru_cache(maxsize=4096)
-def _feeder(seed: int, scenario: str) -> tuple[House, ...]:
+def draw_houses(
+    buses: Sequence[str],
+    seed: int,
+    scenario: str,
+    profiles: Sequence[str],
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[House, ...]:
+    """Houses on the buses of any grid, all different, drawn from the scenario's ranges.
+
+    Args:
+        buses: Name of the bus of each house.
+        seed: Non-negative.
+        scenario: A key of ``SCENARIOS``.
+        profiles: Names of the load profiles that houses draw from.
+        known: Profile of the buses where it is not drawn.
+    """
     number = list(SCENARIOS).index(scenario)
-    streams = [np.random.default_rng([_TAG, number, seed, i]) for i in range(HOUSES)]
-    known: dict[str, str] = {}
-    for bus, profile in household_loads():
-        known.setdefault(bus, profile)
-    classes = sorted(load_profiles().load)
+    n = len(buses)
+    streams = [np.random.default_rng([_TAG, number, seed, i]) for i in range(n)]
     # Households of one class share a profile. Dealing out time shifts without putting any
-    # back makes every pair of them differ, and leaves each shift as likely as any other.
-    dealer = np.random.default_rng([_TAG, number, seed, HOUSES])
+    # back makes every pair of them differ, and leaves each shift as likely as any other; on
+    # grids with more houses than shifts another deck is opened.
+    dealer = np.random.default_rng([_TAG, number, seed, n])
     slots = [(quarters, weeks) for quarters in SHIFT_QUARTERS for weeks in SHIFT_WEEKS]
-    decks = {name: list(dealer.permutation(len(slots))) for name in classes}
+    decks = {name: list(dealer.permutation(len(slots))) for name in profiles}
     houses = []
-    for bus, rng in zip(lv_bus_names(), streams, strict=True):
-        drawn = classes[int(rng.integers(len(classes)))]
+    for bus, rng in zip(buses, streams, strict=True):
+        drawn = profiles[int(rng.integers(len(profiles)))]
         energy_kwh = rng.uniform(*LOAD_KWH)
         profile = known.get(bus, drawn)
-        quarters, weeks = slots[decks[profile].pop()]
+        deck = decks[profile]
+        if not deck:
+            deck.extend(dealer.permutation(len(slots)))
+        quarters, weeks = slots[deck.pop()]
         load = Load(profile, energy_kwh, shift_quarters=quarters, shift_weeks=weeks)
         houses.append(_house(rng, bus, load, SCENARIOS[scenario]))
     return tuple(houses)
+
+
+@lru_cache(maxsize=4096)
+def _feeder(seed: int, scenario: str) -> tuple[House, ...]:
+    known: dict[str, str] = {}
+    for bus, profile in household_loads():
+        known.setdefault(bus, profile)
+    return draw_houses(lv_bus_names(), seed, scenario, sorted(load_profiles().load), known)
 
 
 def feeder43(seed: int, scenario: str = "calm") -> tuple[House, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -38,11 +38,15 @@ class Profiles:
             consumes 1 kWh a year. Multiply by the house's yearly consumption.
         pv: Solar generation, shape (35136,), as a share of its own highest value (peak = 1).
         start: Begin of the first quarter-hour, local standard time.
+        energy_kwh: What each load consumed in the 366 days of 2016 before it was normalised,
+            kWh. ``Load(name, energy_kwh=profiles.energy_kwh[name])`` is that household again.
+            Empty for the extract, whose profiles have no level of their own.
     """
 
     load: Mapping[str, Floats]
     pv: Floats
     start: dt.datetime
+    energy_kwh: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @cache

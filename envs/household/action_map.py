@@ -16,13 +16,17 @@ def balancing(low, high, load_kw, pv_kw):
 
 @compiled
 def _knots(kind, low, high, zero):
-    """Actions (4,) between which the map is linear and the powers it takes there."""
+    """Actions (4,) between which the map is linear and the powers it takes there.
+
+    Also the inverse lengths of its outer pieces and of the inner one: dividing by them costs
+    as much as all the rest.
+    """
     idle = min(max(0.0, low), high)
     if kind == _PLATEAU:
-        return (-0.5, -0.2, 0.2, 0.5), min(idle, zero), max(idle, zero)
+        return (-0.5, -0.2, 0.2, 0.5), min(idle, zero), max(idle, zero), 2.0, 2.5
     if kind == _KNOTS:
-        return (-1 / 3, -1 / 3, 1 / 3, 1 / 3), min(idle, zero), max(idle, zero)
-    return (0.0, 0.0, 0.0, 0.0), idle, idle
+        return (-1 / 3, -1 / 3, 1 / 3, 1 / 3), min(idle, zero), max(idle, zero), 1.5, 1.5
+    return (0.0, 0.0, 0.0, 0.0), idle, idle, 1.0, 1.0
 
 
 @compiled
@@ -45,16 +49,16 @@ def power_from_action(kind, action, rating, low, high, zero):
     """
     if kind == _RATING:
         return min(max(action * rating, low), high)
-    at, first, second = _knots(kind, low, high, zero)
+    at, first, second, outer, inner = _knots(kind, low, high, zero)
     if action < at[0]:
-        return low + (first - low) * (action + 1.0) / (at[0] + 1.0)
+        return low + (first - low) * ((action + 1.0) * outer)
     if action <= at[1]:
         return first
     if action < at[2]:
-        return first + (second - first) * (action - at[1]) / (at[2] - at[1])
+        return first + (second - first) * ((action - at[1]) * inner)
     if action <= at[3]:
         return second
-    return high - (high - second) * (1.0 - action) / (1.0 - at[3])
+    return high - (high - second) * ((1.0 - action) * outer)
 
 
 @compiled
@@ -62,7 +66,7 @@ def action_from_power(kind, power_kw, rating, low, high, zero):
     """An action that plays a feasible power: right inverse of `power_from_action`."""
     if kind == _RATING:
         return power_kw / rating if rating > 0.0 else 0.0
-    at, first, second = _knots(kind, low, high, zero)
+    at, first, second, _, _ = _knots(kind, low, high, zero)
     if power_kw < first:
         return max(-1.0, -1.0 + (at[0] + 1.0) * (power_kw - low) / (first - low))
     if power_kw == first:

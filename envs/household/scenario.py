@@ -15,6 +15,7 @@ from flexgym.envs.compiled import compiled
 from flexgym.envs.data import (
     HOUSE_SEEDS,
     Prices,
+    Profiles,
     Sessions,
     feeder43,
     load_profiles,
@@ -101,6 +102,7 @@ class HouseholdScenario:
         initial_soc: State of charge at the start as a share of capacity; None draws it
             uniformly.
         sessions: Visits of the cars; None where no house has one.
+        profiles: Consumption and sun of the year; None is the shipped extract.
     """
 
     houses: tuple[House, ...]
@@ -109,17 +111,20 @@ class HouseholdScenario:
     uncertainty: Uncertainty
     initial_soc: float | None = None
     sessions: Sessions | None = None
+    profiles: Profiles | None = None
     rows: Floats = field(init=False, repr=False)
-    _load: Floats = field(init=False, repr=False)
-    _load_shape: Ints = field(init=False, repr=False)
-    _year: Floats = field(init=False, repr=False)
+    load_kwh: Floats = field(init=False, repr=False)
+    load_shape: Ints = field(init=False, repr=False)
+    year: Floats = field(init=False, repr=False)
     _covered: Ints = field(init=False, repr=False)
     _tables: tuple = field(init=False, repr=False)
-    _visits: Floats = field(init=False, repr=False)
+    visit_table: Floats = field(init=False, repr=False)
+    mean_price: Floats = field(init=False, repr=False)
     _unreachable: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        known = load_profiles().load
+        profiles = self.profiles or load_profiles()
+        known = profiles.load
         for i, house in enumerate(self.houses):
             if not isinstance(house, House):
                 raise ScenarioError(f"houses[{i}] is {house!r}; expected a flexgym.envs.House.")
@@ -172,15 +177,18 @@ class HouseholdScenario:
         names = list(known)
         loads = [house.load for house in self.houses]
         shape = [(names.index(x.profile), x.shift_quarters + 7 * T * x.shift_weeks) for x in loads]
-        object.__setattr__(self, "_load", np.array([x.energy_kwh for x in loads]))
-        object.__setattr__(self, "_load_shape", np.array(shape))
+        object.__setattr__(self, "load_kwh", np.array([x.energy_kwh for x in loads]))
+        object.__setattr__(self, "load_shape", np.array(shape))
         prices = (self.prices.import_eur_per_kwh, self.prices.export_eur_per_kwh)
-        year = np.stack([*known.values(), load_profiles().pv, *prices])
-        object.__setattr__(self, "_year", year)
+        year = np.stack([*known.values(), profiles.pv, *prices])
+        object.__setattr__(self, "year", year)
         object.__setattr__(self, "_covered", self.prices.covered_days())
+        first = START_QUARTER
+        paid = self.prices.import_eur_per_kwh[first : first + EPISODES * T].reshape(EPISODES, T)
+        object.__setattr__(self, "mean_price", paid.cumsum(axis=1)[:, -1] / T)
         object.__setattr__(self, "_tables", tables(self.uncertainty))
         visits, unreachable = self._tabulated_visits()
-        object.__setattr__(self, "_visits", visits)
+        object.__setattr__(self, "visit_table", visits)
         object.__setattr__(self, "_unreachable", unreachable)
 
     def _tabulated_visits(self) -> tuple[Floats, Floats]:
@@ -289,7 +297,7 @@ class HouseholdScenario:
         n = len(house) if self.has_cars else 0
         out = np.empty((T, VISIT_ROWS, n))
         if n:
-            _fill_visits(house, day, self._visits, out)
+            _fill_visits(house, day, self.visit_table, out)
         return out
 
     @property
@@ -301,8 +309,8 @@ class HouseholdScenario:
         """Load, PV, import and export price as known at the start, shape (T, 4, n)."""
         out = np.empty((T, 4, len(house)))
         _fill_forecast(
-            house, day * T + START_QUARTER, self._load, self._load_shape, self.rows[:, PV_KWP],
-            self._year, out,
+            house, day * T + START_QUARTER, self.load_kwh, self.load_shape, self.rows[:, PV_KWP],
+            self.year, out,
         )  # fmt: skip
         return out
 

@@ -1,0 +1,135 @@
+"""What a period costs a feeder and what it says of limits, losses and comfort."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flexgym.envs.compiled import compiled
+from flexgym.envs.feeder import coupling
+from flexgym.envs.feeder.lanes import LANES
+from flexgym.envs.grid import sweep
+from flexgym.envs.household.dynamics import (
+    CURTAILED_KW,
+    IMPORT_EUR,
+    MISSED_KWH,
+    UNSERVED_KW,
+)
+from flexgym.envs.household.params import DT_H
+
+FEEDER_NAMES = (
+    "import_eur", "export_eur", "wear_eur", "unserved_eur", "missed_eur", "terminal_eur",
+    "loss_eur", "voltage_eur", "overload_eur", "cost_eur", "loss_kwh", "curtailed_kwh",
+    "unserved_kwh", "missed_kwh", "voltage_violations", "voltage_violation_pu_h", "overload_h",
+    "overload_kwh", "violation_h", "collapses", "highest_pu", "lowest_pu", "line_percent",
+    "trafo_percent", "grid_kw",
+)  # fmt: skip
+"""What a period says of a feeder. The ``_eur`` terms before ``cost_eur``, the social cost, add
+up to it: bills, wear, unserved load, missing car energy and terminal payment of all houses,
+losses, voltages outside the band, power above ratings."""
+HOUSE_TERMS = 6
+LOSS_EUR, VOLTAGE_EUR, OVERLOAD_EUR, FEEDER_COST = 6, 7, 8, 9
+(
+    LOSS_KWH,
+    CURTAILED_KWH,
+    UNSERVED_KWH,
+    MISSED,
+    VOLTAGE_VIOLATIONS,
+    VOLTAGE_VIOLATION_PU_H,
+    OVERLOAD_H,
+    OVERLOAD_KWH,
+    VIOLATION_H,
+    COLLAPSES,
+    HIGHEST_PU,
+    LOWEST_PU,
+    LINE_PERCENT,
+    TRAFO_PERCENT,
+    GRID_KW,
+) = range(10, 25)
+SUMS = HIGHEST_PU
+"""Over an episode the numbers before this one add up; of the extremes the worst is kept."""
+FEEDER_TERMS = FEEDER_NAMES[:FEEDER_COST]
+
+
+@compiled
+def grid_cost(world, limits, totals, i):
+    """Cost of losses, voltages and overload in one lane, EUR a period.
+
+    A feeder whose power flow has no solution counts as one without voltage.
+    """
+    lost = totals[0, sweep.LOSSES_KW, i]
+    if not np.isfinite(lost):
+        return 0.0, DT_H * world.costs[1] * world.band[0] * len(world.bus_node), 0.0
+    return (
+        DT_H * world.costs[0] * lost,
+        DT_H * world.costs[1] * limits[0, coupling.EXCESS, i],
+        DT_H * world.costs[2] * limits[0, coupling.OVERLOAD, i],
+    )
+
+
+@compiled
+def account(world, size, sums, limits, totals, period):
+    """Fill in the numbers of `FEEDER_NAMES`, shape (names, G).
+
+    Args:
+        world: See `flexgym.envs.feeder.coupling.World`.
+        size: Feeders in the group, G.
+        sums: From `flexgym.envs.feeder.houses.act`.
+        limits: From `flexgym.envs.feeder.coupling.judge`, shape (1, 7, G).
+        totals: Totals of the power flow, shape (1, 3, G).
+        period: Overwritten.
+    """
+    period[:] = 0.0
+    for n in range(LANES):
+        i = n % size
+        for k in range(HOUSE_TERMS):
+            period[k, i] += sums[(IMPORT_EUR + k) * LANES + n]
+        period[CURTAILED_KWH, i] += DT_H * sums[CURTAILED_KW * LANES + n]
+        period[UNSERVED_KWH, i] += DT_H * sums[UNSERVED_KW * LANES + n]
+        period[MISSED, i] += sums[MISSED_KWH * LANES + n]
+    for i in range(size):
+        loss, voltage, overload = grid_cost(world, limits, totals, i)
+        cost = loss + voltage + overload
+        for k in range(HOUSE_TERMS):
+            cost += period[k, i]
+        period[LOSS_EUR, i], period[VOLTAGE_EUR, i] = loss, voltage
+        period[OVERLOAD_EUR, i], period[FEEDER_COST, i] = overload, cost
+        _limits(world, limits, totals, i, period)
+
+
+@compiled
+def _limits(world, limits, totals, i, period):
+    if not np.isfinite(totals[0, sweep.LOSSES_KW, i]):
+        buses = len(world.bus_node)
+        period[COLLAPSES, i] = 1.0
+        period[VIOLATION_H, i] = DT_H
+        period[VOLTAGE_VIOLATIONS, i] = buses
+        period[VOLTAGE_VIOLATION_PU_H, i] = DT_H * world.band[0] * buses
+        return
+    line, trafo = limits[0, coupling.LINE, i], limits[0, coupling.TRAFO, i]
+    outside = limits[0, coupling.COUNT, i]
+    over = max(line, trafo) > 100.0 * (1.0 + coupling.ROUNDING)
+    period[LOSS_KWH, i] = DT_H * totals[0, sweep.LOSSES_KW, i]
+    period[GRID_KW, i] = totals[0, sweep.SLACK_KW, i]
+    period[HIGHEST_PU, i] = limits[0, coupling.HIGHEST, i]
+    period[LOWEST_PU, i] = limits[0, coupling.LOWEST, i]
+    period[LINE_PERCENT, i], period[TRAFO_PERCENT, i] = line, trafo
+    period[VOLTAGE_VIOLATIONS, i] = outside
+    period[VOLTAGE_VIOLATION_PU_H, i] = DT_H * limits[0, coupling.EXCESS, i]
+    period[OVERLOAD_KWH, i] = DT_H * limits[0, coupling.OVERLOAD, i]
+    period[OVERLOAD_H, i] = DT_H if over else 0.0
+    period[VIOLATION_H, i] = DT_H if over or outside > 0.0 else 0.0
+
+
+@compiled
+def collect(period, episode, begin):
+    """Add a period, shape (names, G), to the episode: sums, and the worst of the extremes."""
+    for k in range(period.shape[0]):
+        for i in range(period.shape[1]):
+            now = period[k, i]
+            before = episode[k, i]
+            if k < SUMS:
+                episode[k, i] = now if begin else before + now
+            elif k == LOWEST_PU:
+                episode[k, i] = now if begin else min(before, now)
+            else:
+                episode[k, i] = now if begin else max(before, now)

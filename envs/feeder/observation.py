@@ -1,0 +1,154 @@
+"""What each house sees: its own measurements, its forecast, its tariff, its local voltage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flexgym.envs.compiled import compiled
+from flexgym.envs.feeder import lanes
+from flexgym.envs.feeder.coupling import Ints
+from flexgym.envs.feeder.lanes import (
+    CAR,
+    LANES,
+    NOW_BUY,
+    NOW_LOAD,
+    NOW_PV,
+    SOC,
+    TERMINAL,
+    V_PU,
+    VISIT,
+    place,
+)
+from flexgym.envs.feeder.scenario import FeederScenario
+from flexgym.envs.household import observation as house
+from flexgym.envs.household.dynamics import (
+    ARRIVAL,
+    CAPACITY,
+    CAR_ETA_C,
+    CAR_POWER,
+    DEPARTURE,
+    ETA_D,
+    NEEDED_KWH,
+    VISIT_ROWS,
+)
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
+
+VOLTAGE = "voltage_above_1_pu [0.05 pu]"
+_COMPACT = (
+    "state_of_charge [capacity]",
+    "surplus [10 kW]",
+    "import_price_above_terminal [0.1 EUR/kWh]",
+    "car_share_of_time_needed [1], -1 while away",
+    VOLTAGE,
+    "time_left [day]",
+)
+
+
+def observation_names(kind: str, cars: bool) -> tuple[str, ...]:
+    """Name and unit of each entry of one house's observation.
+
+    Raises:
+        ScenarioError: Unknown kind.
+    """
+    names = house.observation_names(kind, cars)
+    return _COMPACT if kind == "compact" else (*names, VOLTAGE)
+
+
+@compiled
+def observe_compact(t, size, count, n, w, out):
+    """Write compact observations of n feeders, shape (n, H, 6), float32.
+
+    Args:
+        t: Period.
+        size: Feeders in a group.
+        count: Houses on a feeder.
+        n: Feeders.
+        w: Numbers of the houses, shape (groups, blocks * ROWS * 64).
+        out: Overwritten.
+    """
+    left = 1.0 - t / STEPS_PER_DAY
+    for g in range(w.shape[0]):
+        numbers = w[g]
+        for h in range(count):
+            begin = place(h, size)
+            for i in range(min(size, n - g * size)):
+                at = begin + i
+                o = out[g * size + i, h]
+                capacity = max(numbers[at + CAPACITY * LANES], 0.1)
+                even = numbers[at + TERMINAL * LANES] / numbers[at + ETA_D * LANES]
+                o[0] = numbers[at + SOC * LANES] / capacity
+                o[1] = 0.1 * (numbers[at + NOW_PV * LANES] - numbers[at + NOW_LOAD * LANES])
+                o[2] = 10.0 * (numbers[at + NOW_BUY * LANES] - even)
+                o[3] = _urgency(t, numbers, at)
+                o[4] = 20.0 * (numbers[at + V_PU * LANES] - 1.0)
+                o[5] = left
+
+
+@compiled
+def _urgency(t, w, at):
+    visit = at + VISIT * LANES
+    departure = w[visit + DEPARTURE * LANES]
+    if not w[visit + ARRIVAL * LANES] <= t < departure:
+        return -1.0
+    missing = max(w[visit + NEEDED_KWH * LANES] - w[at + CAR * LANES], 0.0)
+    power = max(w[at + CAR_POWER * LANES], 0.1)
+    needed = missing / (w[at + CAR_ETA_C * LANES] * power * DT_H)
+    return min(needed / (departure - t), 4.0)
+
+
+class FeederObserver:
+    """Writes observations of all houses of a batch.
+
+    Args:
+        scenario: Grid, houses and days.
+        kind: ``"full"`` or ``"compact"``.
+        n: Number of feeders.
+    """
+
+    def __init__(self, scenario: FeederScenario, kind: str, n: int) -> None:
+        self.names = observation_names(kind, scenario.homes.has_cars)
+        self._scenario, self._full, self._n = scenario, kind == "full", n
+        self._totals = house.empty_totals(kind, n * scenario.n_houses)
+        self._rows: Floats = np.empty((0, 0))
+
+    def begin(self, draw: Ints, day: Ints) -> None:
+        """Read the forecasts of a new day, draw and day of each feeder having shape (n,)."""
+        if not self._full:
+            return
+        homes, count = self._scenario.homes, self._scenario.n_houses
+        home = (draw[:, None] * count + np.arange(count)).ravel()
+        self._rows = homes.rows[home]
+        days = np.repeat(day, count)
+        for first in range(0, len(home), 4096):  # forecasts of all at once take gigabytes
+            part = slice(first, first + 4096)
+            house.summarise(homes.forecast(home[part], days[part]), self._totals[part])
+
+    def observe(self, simulation: Any) -> np.ndarray:
+        """Observation of each house of a `FeederSimulation`, shape (n, H, d), float32."""
+        count = self._scenario.n_houses
+        out = np.empty((self._n, count, len(self.names)), dtype=np.float32)
+        if not self._full:
+            batch = simulation.batch
+            size = batch.first.shape[1]
+            observe_compact(simulation.t, size, count, self._n, batch.houses, out)
+            return out
+
+        def of(row: int) -> Floats:
+            return simulation.of_houses(row).ravel()
+
+        chains = self._scenario.homes.uncertainty
+        now = np.stack([of(row) for row in range(lanes.NOW_LOAD, lanes.NOW_SELL + 1)])
+        visit = np.empty((VISIT_ROWS, 0))
+        if self._scenario.homes.has_cars:
+            visit = np.stack([of(lanes.VISIT + k) for k in range(VISIT_ROWS)])
+        seen = np.empty((self._n * count, len(self.names) - 1), dtype=np.float32)
+        house.observe(
+            simulation.t, self._rows, of(SOC), of(CAR), now, visit,
+            np.repeat(simulation.state, count), chains.weather_factor, chains.price_factor,
+            of(TERMINAL), self._totals, seen,
+        )  # fmt: skip
+        out[:, :, :-1] = seen.reshape(self._n, count, -1)
+        out[:, :, -1] = 20.0 * (simulation.of_houses(V_PU) - 1.0)
+        return out

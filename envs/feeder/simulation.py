@@ -1,0 +1,353 @@
+"""Feeders in lockstep: the state that all adapters and policies share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
+from flexgym.envs.feeder import lanes
+from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
+from flexgym.envs.feeder.coupling import Ints, Scratch, World
+from flexgym.envs.feeder.draw import Draw, world_of
+from flexgym.envs.feeder.dynamics import Feeders, Group, advance, rest
+from flexgym.envs.feeder.observation import FeederObserver
+from flexgym.envs.feeder.params import SHARES
+from flexgym.envs.feeder.scenario import FeederScenario
+from flexgym.envs.grid.sweep import new_block
+from flexgym.envs.household.action_map import ACTION_MAPS
+from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH, OUTCOME_NAMES
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.simulation import CURTAILMENTS
+
+T = STEPS_PER_DAY
+REACTIVE = ("load", "action")
+"""Reactive power of the houses: that of their consumption alone, or their inverters' besides."""
+RESET_OPTIONS = ("draw", "day", "soc_kwh")
+
+
+class FeederSimulation:
+    """n feeders of H houses, each in its own episode, all in the same period.
+
+    Attributes:
+        scenario: Grid, houses and days.
+        n: Number of feeders.
+        t: Current period, 0 to 96.
+        action_names: Actions of one house in their order.
+        observation_names: Entries of one house's observation in their order.
+        draw: Draw of the houses that each feeder plays, shape (n,).
+        day: Day that each feeder plays, shape (n,).
+    """
+
+    draw: Ints
+    day: Ints
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("draw", "day"):
+            raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __init__(
+        self,
+        scenario: FeederScenario,
+        n: int,
+        *,
+        observation: str = "full",
+        action_map: str = "plateau",
+        curtailment: str = "automatic",
+        reactive: str = "load",
+        share: str | None = None,
+        detail: bool = False,
+    ) -> None:
+        """See `flexgym.envs.feeder.env.FeederEnv` for the options.
+
+        Args:
+            scenario: Grid, houses and days.
+            n: Number of feeders.
+            observation: ``"full"`` or ``"compact"``.
+            action_map: As for the house.
+            curtailment: ``"automatic"`` or ``"action"``.
+            reactive: ``"load"`` or ``"action"``.
+            share: Who bears the grid's cost; None is not asked for.
+            detail: Whether `outcome` is kept.
+        """
+        for name, value, known in (
+            ("action_map", action_map, ACTION_MAPS),
+            ("curtailment", curtailment, CURTAILMENTS),
+            ("reactive", reactive, REACTIVE),
+            ("share", share, (None, *SHARES)),
+        ):
+            if value not in known:
+                raise ScenarioError(
+                    f"{name} is {value!r}; expected one of {', '.join(map(str, known))}."
+                )
+        self.scenario, self.n = scenario, n
+        with_pv = curtailment == "action"
+        rows = {
+            "battery": lanes.ACTION,
+            "car": lanes.CAR_ACTION if scenario.homes.has_cars else None,
+            "pv_used": lanes.PV_ACTION if with_pv else None,
+            "reactive": lanes.REACTIVE_ACTION if reactive == "action" else None,
+        }
+        self.action_names = tuple(name for name, row in rows.items() if row is not None)
+        columns = np.array([row for row in rows.values() if row is not None])
+        rule = -1 if share is None else SHARES.index(share)
+        settings = (
+            ACTION_MAPS.index(action_map), with_pv, reactive == "action", rule, detail,
+        )  # fmt: skip
+        self._world: World = world_of(scenario)
+        self._size = lanes.group_size(n)
+        self._groups = -(-n // self._size)
+        self._blocks = -(-scenario.n_houses * self._size // lanes.LANES)
+        self.batch = self._allocate(detail)
+        block = new_block(self._world.tree, single=self._size == 1)
+        limits = np.zeros((1, 7, *block[2].shape[2:]))
+        sums = np.zeros((2, lanes.OUTCOMES * lanes.LANES))
+        self._feeders = Feeders(
+            self._world, self.batch, Scratch(*block, limits, *sums), settings, columns
+        )
+        self._draw = Draw(scenario, self._world, self.batch, n)
+        self._observer = FeederObserver(scenario, observation, n)
+        self.observation_names = self._observer.names
+        self._detail = detail
+        self.t = T  # nothing to play before `begin`
+
+    def _allocate(self, detail: bool) -> Group:
+        groups, size, houses = self._groups, self._size, self.scenario.n_houses
+        tree, names = self._world.tree, len(FEEDER_NAMES)
+        per_block = self._blocks * lanes.LANES
+        return Group(
+            houses=np.zeros((groups, per_block * lanes.ROWS)),
+            outcomes=np.zeros((groups, per_block * lanes.OUTCOMES if detail else 0)),
+            first=np.zeros((groups, size), dtype=np.int64),
+            day=np.zeros((groups, size), dtype=np.int64),
+            home=np.zeros((groups, houses * size), dtype=np.int64),
+            state=np.zeros((groups, T, size), dtype=np.int16),
+            shared=np.zeros((groups, T, 4, size)),
+            load=np.zeros((groups, T, houses * size)),
+            period=np.zeros((groups, names, size)),
+            episode=np.zeros((groups, names, size)),
+            v_pu=np.zeros((groups, len(tree.parent), size)),
+            loading=np.zeros((groups, len(tree.element_node), size)),
+        )
+
+    def begin(self, rngs: Sequence[np.random.Generator], options: Mapping | None = None) -> None:
+        """Draw an episode for each feeder.
+
+        Args:
+            rngs: One generator a feeder; each is asked for the same amount whatever the options.
+            options: Any of ``draw`` (of the houses), ``day`` and ``soc_kwh``; a number or one a
+                feeder, for ``soc_kwh`` one a house, shape (H,) or (n, H).
+
+        Raises:
+            ScenarioError: Unknown option, draw or day.
+            StateError: A state of charge lies outside its battery's limits.
+        """
+        draw, day, soc_kwh = self._chosen(dict(options or {}))
+        self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
+        self._observer.begin(self.draw, self.day)
+        rest(self._feeders)
+        self.t = 0
+
+    def _chosen(self, options: dict) -> tuple[Ints | None, Ints | None, Floats | None]:
+        """The reset options as arrays, checked."""
+        unknown = set(options) - set(RESET_OPTIONS)
+        if unknown:
+            raise ScenarioError(
+                f"got the reset options {sorted(unknown)}; expected any of "
+                f"{', '.join(RESET_OPTIONS)}."
+            )
+        given: dict[str, Any] = {}
+        for key, most in (("draw", self.scenario.draws), ("day", None)):
+            if key not in options:
+                continue
+            value = np.asarray(options[key])
+            if value.dtype.kind not in "iu" or value.shape not in ((), (1,), (self.n,)):
+                raise ScenarioError(
+                    f"{key} is {options[key]!r}; expected one integer, or one a feeder."
+                )
+            given[key] = np.array(np.broadcast_to(value.astype(np.int64), (self.n,)))
+            if most is not None and not ((value >= 0) & (value < most)).all():
+                raise ScenarioError(f"draw is {options[key]!r}; expected 0 to {most - 1}.")
+        covered = self.scenario.homes.prices.covered_days()
+        if "day" in given and not np.isin(given["day"], covered).all():
+            raise ScenarioError(
+                f"day is {options['day']!r}; expected days from 0 to 364 that the prices cover."
+            )
+        if "soc_kwh" in options:
+            value = np.asarray(options["soc_kwh"], dtype=np.float64)
+            count = self.scenario.n_houses
+            if value.shape not in ((), (count,), (self.n, count)):
+                raise StateError(
+                    f"soc_kwh has shape {value.shape}; expected ({count},) or "
+                    f"({self.n}, {count}), one a house."
+                )
+            given["soc_kwh"] = np.array(np.broadcast_to(value, (self.n, count)))
+        return given.get("draw"), given.get("day"), given.get("soc_kwh")
+
+    @property
+    def done(self) -> bool:
+        """Whether the day is over."""
+        return self.t >= T
+
+    def step(self, action: np.ndarray) -> None:
+        """Play one period; then read `cost_eur`, `reward_eur`, `period`, `observe`.
+
+        Args:
+            action: Shape (n, H * actions) or (n, H, actions), any float type, in [-1, 1].
+
+        Raises:
+            ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
+        """
+        played = np.ascontiguousarray(action, dtype=np.float64)
+        expected = (self.n, self.scenario.n_houses * len(self.action_names))
+        if played.size != expected[0] * expected[1] or played.shape[0] != self.n:
+            raise ActionError(f"action has shape {played.shape}; expected {expected}.")
+        if self.done:
+            raise ActionError(
+                "step was called before a day began or after its end; call reset first."
+            )
+        last = self.t == T - 1
+        bad = advance(self._feeders, self.t, last, played.reshape(expected))
+        if bad >= 0:
+            raise ActionError(
+                f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash "
+                "the policy's output."
+            )
+        self.t += 1
+
+    def observe(self) -> np.ndarray:
+        """Observation of each house, shape (n, H, d), float32."""
+        return self._observer.observe(self)
+
+    def of_houses(self, row: int) -> Floats:
+        """A row of `flexgym.envs.feeder.lanes`, shape (n, H)."""
+        w = self.batch.houses.reshape(self._groups, self._blocks, lanes.ROWS, lanes.LANES)
+        return self._by_feeder(w[:, :, row])
+
+    def _by_feeder(self, blocks: np.ndarray) -> np.ndarray:
+        """(groups, blocks, 64) to (n, H)."""
+        count, size = self.scenario.n_houses, self._size
+        flat = blocks.reshape(self._groups, -1)[:, : count * size]
+        return flat.reshape(-1, count, size).transpose(0, 2, 1).reshape(-1, count)[: self.n]
+
+    def _of_feeders(self, numbers: Floats) -> Floats:
+        """(groups, k, G) to (n, k)."""
+        k = numbers.shape[1]
+        return numbers.transpose(0, 2, 1).reshape(-1, k)[: self.n]
+
+    @property
+    def soc_kwh(self) -> Floats:
+        """State of charge, shape (n, H), kWh."""
+        return self.of_houses(lanes.SOC)
+
+    @property
+    def car_kwh(self) -> Floats:
+        """Energy in the cars, shape (n, H), kWh; 0 while away."""
+        return self.of_houses(lanes.CAR)
+
+    @property
+    def cost_eur(self) -> Floats:
+        """Social cost of the last period, shape (n,), EUR."""
+        return self.batch.period[:, FEEDER_COST].reshape(-1)[: self.n].copy()
+
+    @property
+    def reward_eur(self) -> Floats:
+        """Minus each house's own cost and share of the grid's, shape (n, H), EUR."""
+        return -(self.of_houses(lanes.COST) + self.of_houses(lanes.GRID_EUR))
+
+    @property
+    def grid_eur(self) -> Floats:
+        """Each house's share of the grid's cost in the last period, shape (n, H), EUR."""
+        return self.of_houses(lanes.GRID_EUR)
+
+    @property
+    def house_v_pu(self) -> Floats:
+        """Voltage at each house after the last period, shape (n, H), pu."""
+        return self.of_houses(lanes.V_PU)
+
+    @property
+    def terminal_eur_per_kwh(self) -> Floats:
+        """Pay for energy left in the batteries at the end, shape (n, H), EUR/kWh."""
+        return self.of_houses(lanes.TERMINAL)
+
+    @property
+    def missing_kwh(self) -> Floats:
+        """Energy the plugged-in cars lack, shape (n, H), kWh; 0 for those that are away."""
+        if self.done:
+            return np.zeros((self.n, self.scenario.n_houses))
+        arrival, departure = (self.of_houses(lanes.VISIT + k) for k in (ARRIVAL, DEPARTURE))
+        missing = self.of_houses(lanes.VISIT + NEEDED_KWH) - self.car_kwh
+        there = (arrival <= self.t) & (self.t < departure)
+        return np.where(there, missing.clip(0.0), 0.0)
+
+    @property
+    def period(self) -> Floats:
+        """What the last period says, shape (n, names), columns `FEEDER_NAMES`."""
+        return self._of_feeders(self.batch.period)
+
+    @property
+    def episode(self) -> Floats:
+        """What the episode so far says, shape (n, names): sums, worst of the extremes."""
+        return self._of_feeders(self.batch.episode)
+
+    @property
+    def v_pu(self) -> Floats:
+        """Voltage of each bus after the last period, shape (n, buses), order of `bus_index`."""
+        return self._of_feeders(self.batch.v_pu)[:, self.scenario.network.bus_node]
+
+    @property
+    def line_loading_percent(self) -> Floats:
+        """Loading of each line after the last period, shape (n, lines), %."""
+        return self._of_feeders(self.batch.loading)[:, self.scenario.network.line_element]
+
+    @property
+    def trafo_loading_percent(self) -> Floats:
+        """Loading of each transformer after the last period, shape (n, transformers), %."""
+        return self._of_feeders(self.batch.loading)[:, self.scenario.network.trafo_element]
+
+    @property
+    def outcome(self) -> Floats:
+        """What happened in each house, shape (n, H, 17), columns `OUTCOME_NAMES`.
+
+        Raises:
+            ResetNeededError: The simulation was made without ``detail``.
+        """
+        if not self._detail:
+            raise ResetNeededError("outcomes are not kept; make the simulation with detail=True.")
+        blocks = self.batch.outcomes.reshape(self._groups, self._blocks, -1, lanes.LANES)
+        columns = [self._by_feeder(blocks[:, :, k]) for k in range(len(OUTCOME_NAMES))]
+        return np.stack(columns, axis=-1)
+
+    @property
+    def state(self) -> Ints:
+        """Markov state of each feeder now, shape (n,)."""
+        return self.batch.state[:, min(self.t, T - 1)].reshape(-1)[: self.n].astype(np.int64)
+
+    def save(self) -> dict[str, Any]:
+        """Everything needed to go on from here, as plain arrays."""
+        state = {name: getattr(self.batch, name).copy() for name in Group._fields}
+        return {"t": self.t, "draw": self.draw.copy(), "day": self.day.copy(), **state}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `save` returned.
+
+        Raises:
+            StateError: It is of another scenario, batch or version.
+        """
+        for name in (*Group._fields, "draw", "day"):
+            mine = getattr(self.batch, name, None) if name in Group._fields else None
+            shape = (self.n,) if mine is None else mine.shape
+            got = np.shape(saved[name]) if name in saved else None
+            if got != shape:
+                raise StateError(
+                    f"{name} has shape {got}; expected {shape}. Restore into an environment "
+                    "made with the same options."
+                )
+            if mine is not None:
+                mine[...] = saved[name]
+        self.t = int(saved["t"])
+        self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
+        self._observer.begin(self.draw, self.day)
