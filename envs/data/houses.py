@@ -57,6 +57,7 @@ class ScenarioRanges:
         car_kw: Charging powers that occur, kW, equally likely.
         car_need_kwh: Energy a car needs by departure, kWh.
         arrival_h: Mean and standard deviation of the time of arrival, hours.
+        daily_trips: Whether every car makes a trip every day, at weekends as on weekdays.
         price_spread: Factor on the price's swing, for ``synthetic_prices``.
         export: Kind of export price, ``"fixed"`` or ``"spot"``.
         slack_pu: Voltage of the 20 kV bus, pu.
@@ -78,6 +79,7 @@ class ScenarioRanges:
     slack_pu: float
     transformer_kva: float
     voltage_band_pu: Range = (0.95, 1.05)
+    daily_trips: bool = True
 
 
 SCENARIOS: dict[str, ScenarioRanges] = {
@@ -95,6 +97,7 @@ SCENARIOS: dict[str, ScenarioRanges] = {
         export="fixed",
         slack_pu=1.0,
         transformer_kva=400.0,
+        daily_trips=False,
     ),
     "summer_midday": ScenarioRanges(
         months=(5, 6, 7, 8),
@@ -103,8 +106,8 @@ SCENARIOS: dict[str, ScenarioRanges] = {
         battery_kwh=(5.0, 12.0),
         battery_kw=(3.0, 7.0),
         car_share=1.0,
-        car_kw=(7.4, 11.0),
-        car_need_kwh=(6.0, 16.0),
+        car_kw=(11.0,),
+        car_need_kwh=(8.0, 20.0),
         arrival_h=(17.75, 1.25),
         price_spread=1.0,
         export="fixed",
@@ -135,7 +138,7 @@ SCENARIOS: dict[str, ScenarioRanges] = {
         car_share=1.0,
         car_kw=(11.0,),
         car_need_kwh=(8.0, 24.0),
-        arrival_h=(17.75, 0.75),
+        arrival_h=(17.75, 0.6),
         price_spread=1.2,
         export="spot",
         slack_pu=1.025,

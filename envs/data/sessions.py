@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -157,7 +157,9 @@ class SessionModel:
 
     @classmethod
     def of_feeder(cls, scenario: str) -> SessionModel:
-        """The model with weekday arrivals and energy needs of a feeder's scenario.
+        """The model with arrivals and energy needs of a feeder's scenario.
+
+        Where its cars make a trip every day, weekends are like weekdays.
 
         Args:
             scenario: A key of ``SCENARIOS``.
@@ -172,8 +174,17 @@ class SessionModel:
             )
         ranges = SCENARIOS[scenario]
         low, high = ranges.car_need_kwh
-        return cls(
+        model = cls(
             weekday_arrival_h=ranges.arrival_h, trip_km=(low / KWH_PER_KM, high / KWH_PER_KM)
+        )
+        if not ranges.daily_trips:
+            return model
+        return replace(
+            model,
+            weekday_trip_share=1.0,
+            weekend_trip_share=1.0,
+            weekend_arrival_h=ranges.arrival_h,
+            weekend_trip_factor=1.0,
         )
 
 

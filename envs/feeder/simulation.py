@@ -36,6 +36,8 @@ class FeederSimulation:
         n: Number of feeders.
         t: Current period, 0 to 96.
         action_names: Actions of one house in their order.
+        action_map: How actions stand for powers.
+        curtailment: Whether the PV used is an action.
         observation_names: Entries of one house's observation in their order.
         draw: Draw of the houses that each feeder plays, shape (n,).
         day: Day that each feeder plays, shape (n,).
@@ -112,6 +114,7 @@ class FeederSimulation:
         self._observer = FeederObserver(scenario, observation, n)
         self.observation_names = self._observer.names
         self._detail = detail
+        self.action_map, self.curtailment = action_map, curtailment
         self.t = T  # nothing to play before `begin`
 
     def _allocate(self, detail: bool) -> Group:
@@ -325,6 +328,27 @@ class FeederSimulation:
     def state(self) -> Ints:
         """Markov state of each feeder now, shape (n,)."""
         return self.batch.state[:, min(self.t, T - 1)].reshape(-1)[: self.n].astype(np.int64)
+
+    @property
+    def states(self) -> Ints:
+        """Markov state of each feeder over the day, the future included, shape (T, n)."""
+        return self._of_day(self.batch.state).astype(np.int64)
+
+    @property
+    def shared(self) -> Floats:
+        """Sun, weather factor, import and export price of the day, shape (T, 4, n)."""
+        return self.batch.shared.transpose(1, 2, 0, 3).reshape(T, 4, -1)[:, :, : self.n]
+
+    @property
+    def load(self) -> Floats:
+        """Consumption of the houses over the day, the future included, shape (T, n, H), kW."""
+        count, size = self.scenario.n_houses, self._size
+        by_house = self.batch.load.reshape(self._groups, T, count, size)
+        return by_house.transpose(1, 0, 3, 2).reshape(T, -1, count)[:, : self.n]
+
+    def _of_day(self, values: np.ndarray) -> np.ndarray:
+        """(groups, T, G) to (T, n)."""
+        return values.transpose(1, 0, 2).reshape(T, -1)[:, : self.n]
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, as plain arrays."""

@@ -356,11 +356,11 @@ def _scaled(
     from pandapower.pypower import idx_bus as column
 
     bus = ppc["bus"][order].real
-    ratio = np.ones(len(order), dtype=complex)
-    z = np.zeros(len(order), dtype=complex)
-    shunt = np.zeros(len(order), dtype=complex)
+    ratio: Complex = np.ones(len(order), dtype=complex)
+    z: Complex = np.zeros(len(order), dtype=complex)
+    shunt: Complex = np.zeros(len(order), dtype=complex)
     ends = np.zeros((len(branches.row), 3), dtype=complex)
-    elements: list[tuple[int, int, Complex]] = []
+    elements: list[tuple[int, int, list[complex]]] = []
     for k in range(1, len(order)):
         falling = [bool(branches.end[b] == order[k]) for b in over[k]]
         taps = [
@@ -391,7 +391,7 @@ def _scaled(
         for b in over[k]:
             shunt[parent[k]] += ends[b, 1]
             shunt[k] += ends[b, 2]
-            elements.append((b, k, np.array([ends[b, 0] / total, ends[b, 1], ends[b, 2]])))
+            elements.append((b, k, (ends[b] / (total, 1.0, 1.0)).tolist()))
     of_bus = _KVA_PER_MVA * (bus[:, column.GS] + 1j * bus[:, column.BS])
     shunt += np.abs(ratio) ** 2 * of_bus
     # kA per unit of scaled current, at each node.

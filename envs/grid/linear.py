@@ -92,8 +92,8 @@ class LinDistFlow:
         self.reactance: Floats = scale * half_fall[1][np.ix_(bus, bus)]
         self.w_pu: Floats = scale[:, 0] * w[bus]
         self.subtree: Floats = share[:, None] * below[:, bus]
-        self.flow_kw: Floats = share * (below @ shunt_kw)
-        self.flow_kvar: Floats = share * (below @ shunt_kvar)
+        self.flow_kw: Floats = share * (below @ shunt_kw) + square * element[:, G_PARENT]
+        self.flow_kvar: Floats = share * (below @ shunt_kvar) - square * element[:, B_PARENT]
         self.rating_kva: Floats = 100.0 * network.slack_pu / element[:, W_PARENT]
         self.cap_kw: Floats = np.full(len(element), np.nan)
         self.losses_kw = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +23,9 @@ TOLERANCE_PU = 1e-9
 
 @dataclass(slots=True, eq=False)
 class PowerFlowResult:
-    """Outcome of a power flow of ``batch`` cases; without that axis for a single case.
+    """Outcome of a power flow of ``batch`` cases.
+
+    For a single case that axis is absent, and what would have no axis left is a plain number.
 
     All numbers of a case that has not converged are NaN: ``converged`` says which.
 
@@ -44,11 +47,11 @@ class PowerFlowResult:
     v_pu: Floats
     line_loading_percent: Floats
     trafo_loading_percent: Floats
-    losses_kw: Floats | float
-    slack_kw: Floats | float
-    slack_kvar: Floats | float
-    converged: NDArray[np.bool_] | bool
-    iterations: NDArray[np.int64] | int
+    losses_kw: Floats
+    slack_kw: Floats
+    slack_kvar: Floats
+    converged: NDArray[np.bool_]
+    iterations: NDArray[np.int64]
     angle_degree: Floats | None = None
 
 
@@ -99,7 +102,7 @@ class RadialPowerFlow:
         self._batch_arguments = (
             network.tree, self._columns, network.slack_pu, self._turn_degree, block, self.limits
         )  # fmt: skip
-        self._single_arguments = (
+        self.single_arguments = (
             *network.tree, network.bus_node, network.line_element, network.trafo_element,
             self._turn_degree, *single, network.slack_pu, *self.limits,
         )  # fmt: skip
@@ -152,8 +155,10 @@ class RadialPowerFlow:
         arrays = (out.v_pu, out.line_loading_percent, out.trafo_loading_percent)
         if p.ndim == 1:
             angle = out.angle_degree if angles else _NO_ANGLE
-            *scalars, finite = solve_single(*self._single_arguments, p, q, *arrays, angle)
-            out.losses_kw, out.slack_kw, out.slack_kvar, out.converged, out.iterations = scalars
+            arguments: list[Any] = [*self.single_arguments, p, q, *arrays, angle]
+            scalars: tuple[Any, ...] = solve_single(*arguments)
+            out.losses_kw, out.slack_kw, out.slack_kvar = scalars[:3]
+            out.converged, out.iterations, finite = scalars[3:]
         elif len(p) < LANES:
             finite = self._solve_few(p, q, out, angles)
         else:
@@ -183,7 +188,9 @@ class RadialPowerFlow:
             return PowerFlowResult(*map(np.empty, self._n), *scalars)  # type: ignore[arg-type]
         scalars = (np.empty(batch), np.empty(batch), np.empty(batch))
         integers = (np.empty(batch, np.bool_), np.empty(batch, np.int64))
-        return PowerFlowResult(*(np.empty((*batch, n)) for n in self._n), *scalars, *integers)
+        columns = [np.empty((*batch, n)) for n in self._n]
+        arrays: list[Any] = [*columns, *scalars, *integers]
+        return PowerFlowResult(*arrays)
 
     def _check_result(self, out: PowerFlowResult, batch: tuple[int, ...]) -> None:
         wanted = (
@@ -192,7 +199,7 @@ class RadialPowerFlow:
             ("trafo_loading_percent", self._n[2]),
             ("angle_degree", self._n[0]),
         )
-        shapes = {name: (*batch, columns) for name, columns in wanted}
+        shapes: dict[str, tuple[int, ...]] = {name: (*batch, columns) for name, columns in wanted}
         if batch:
             for name in ("losses_kw", "slack_kw", "slack_kvar", "converged", "iterations"):
                 shapes[name] = batch

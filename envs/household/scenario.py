@@ -300,6 +300,10 @@ class HouseholdScenario:
             _fill_visits(house, day, self.visit_table, out)
         return out
 
+    def unreachable_kwh(self, house: Ints, day: Ints) -> Floats:
+        """Energy that cars will lack however they are charged on n house-days, shape (n,), kWh."""
+        return self._unreachable[house, day]
+
     @property
     def draws(self) -> int:
         """Uniform numbers that one episode of one house takes."""
@@ -375,7 +379,7 @@ class HouseholdScenario:
         terminal = self.terminal_price(house, forecast)
         return Episodes(
             house, day, rows, np.array(soc_kwh, float), terminal, forecast, exogenous, state,
-            self.visits(house, day), self._unreachable[house, day],
+            self.visits(house, day), self.unreachable_kwh(house, day),
         )  # fmt: skip
 
 

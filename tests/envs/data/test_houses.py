@@ -113,6 +113,7 @@ def test_the_table_of_the_documentation():
         "car, kW": lambda s: " or ".join(f"{kw:g}" for kw in s.car_kw),
         "car need, kWh": lambda s: span(s.car_need_kwh),
         "arrival, mean and sd, h": lambda s: "{:g}, {:g}".format(*s.arrival_h),
+        "trips": lambda s: "daily" if s.daily_trips else "most days",
         "price spread": lambda s: f"{s.price_spread:g}",
         "export price": lambda s: s.export,
         "slack, pu": lambda s: f"{s.slack_pu:.3f}".removesuffix("0"),

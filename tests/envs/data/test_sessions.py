@@ -56,14 +56,16 @@ def test_statistics_are_those_of_the_model(scenario):
     weekday, weekend = weekend == 0, weekend == 1
     days = np.array([(~WEEKEND[:-1]).sum(), WEEKEND[:-1].sum()]) * len(HOUSES)
     shares = np.array([weekday.sum(), weekend.sum()]) / days
-    np.testing.assert_allclose(shares, [0.95, 0.7], atol=0.02)
+    daily = ranges.daily_trips
+    np.testing.assert_allclose(shares, [1.0, 1.0] if daily else [0.95, 0.7], atol=0.02)
     mean, sd = ranges.arrival_h
     assert arrival_h[weekday].mean() == pytest.approx(mean, abs=0.05)
     assert arrival_h[weekday].std() == pytest.approx(sd, abs=0.05)
-    assert arrival_h[weekend].mean() == pytest.approx(16.5, abs=0.1)
-    assert arrival_h[weekend].std() == pytest.approx(2.5, abs=0.1)
+    mean, sd = (mean, sd) if daily else (16.5, 2.5)
+    assert arrival_h[weekend].mean() == pytest.approx(mean, abs=0.1)
+    assert arrival_h[weekend].std() == pytest.approx(sd, abs=0.1)
     low, high = ranges.car_need_kwh
-    for chosen, factor in ((weekday, 1.0), (weekend, 0.75)):
+    for chosen, factor in ((weekday, 1.0), (weekend, 1.0 if daily else 0.75)):
         trips = trip_kwh[chosen]
         assert factor * low - 1e-9 <= trips.min() < factor * low + 0.1
         assert factor * high - 0.1 < trips.max() <= factor * high + 1e-9
@@ -210,8 +212,8 @@ def test_default_model_is_that_of_calm():
     assert SessionModel.of_feeder("calm") == SessionModel()
     stress = SessionModel.of_feeder("stress")
     assert stress.trip_km == pytest.approx((8 / 0.18, 24 / 0.18))
-    assert stress.weekday_arrival_h == (17.75, 0.75)
-    assert stress.weekend_arrival_h == SessionModel().weekend_arrival_h
+    assert stress.weekday_arrival_h == stress.weekend_arrival_h == (17.75, 0.6)
+    assert stress.weekday_trip_share == stress.weekend_trip_share == 1.0
 
 
 @pytest.mark.parametrize("scenario", ["", "Calm", None, 1, []])

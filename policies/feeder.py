@@ -1,0 +1,126 @@
+"""Policies of the feeder: houses that mind their own business, with the grid or without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from flexgym.baselines.household import perfect_foresight
+from flexgym.envs.errors import ScenarioError
+from flexgym.envs.feeder.homes import actions_of, follow, homes_of
+from flexgym.envs.feeder.simulation import FeederSimulation
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.base import HouseholdPolicy
+from flexgym.policies.household import ModelPredictive, PriceThreshold, SelfConsumption
+
+
+class FeederPolicy(Protocol):
+    """Maps what n feeders see to their actions.
+
+    Attributes:
+        name: Short name for tables.
+        settings: Options of the simulation it was made for (observation, action_map, ...).
+    """
+
+    name: str
+    settings: Mapping[str, str]
+
+    def begin(self, simulation: FeederSimulation) -> None:
+        """Prepare for new episodes: forecasts are known, nothing has happened yet."""
+        ...
+
+    def act(self, simulation: FeederSimulation) -> Floats:
+        """Actions for this period, shape (n, H * actions), in [-1, 1]."""
+        ...
+
+
+class EachHouse:
+    """Every house plays the same policy of single houses; nobody looks at the grid.
+
+    Args:
+        policy: The policy.
+        name: Of tables; None is the policy's own.
+    """
+
+    def __init__(self, policy: HouseholdPolicy, name: str | None = None) -> None:
+        self.policy, self.name = policy, name or policy.name
+        self.settings = policy.settings
+
+    def begin(self, simulation: FeederSimulation) -> None:
+        """See `FeederPolicy`."""
+        self._homes = homes_of(simulation)
+        self.policy.begin(self._homes)
+
+    def act(self, simulation: FeederSimulation) -> Floats:
+        """See `FeederPolicy`."""
+        follow(self._homes, simulation)
+        return actions_of(simulation, self.policy.act(self._homes))
+
+
+class Foresight:
+    """Each house plays its own optimum of a day it knows in advance: a bound, not a policy.
+
+    Args:
+        progress: Called with the number of house-days solved and their total.
+    """
+
+    name = "foresight"
+    settings: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, progress: Callable[[int, int], object] | None = None) -> None:
+        self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
+
+    def begin(self, simulation: HouseholdSimulation) -> None:
+        """Solve every house-day."""
+        self._battery = np.zeros((STEPS_PER_DAY, simulation.n))
+        self._car = np.zeros((STEPS_PER_DAY, simulation.n))
+        for i in range(simulation.n):
+            plan = perfect_foresight(
+                simulation.house(i),
+                simulation.realised_series(i),
+                soc_kwh=float(simulation.soc_kwh[i]),
+                terminal_eur_per_kwh=float(simulation.episodes.terminal_price[i]),
+            )
+            self._battery[:, i], self._car[:, i] = plan.battery_kw, plan.car_kw
+            self.progress(i + 1, simulation.n)
+
+    def act(self, simulation: HouseholdSimulation) -> Floats:
+        """See `HouseholdPolicy`."""
+        t = simulation.t
+        return simulation.action(self._battery[t], car_kw=self._car[t])
+
+
+def unmanaged() -> EachHouse:
+    """Score 0: batteries for self-consumption, cars at full power on arrival."""
+    return EachHouse(SelfConsumption(), "unmanaged")
+
+
+def selfish(progress: Callable[[int, int], object] | None = None) -> EachHouse:
+    """Every house's own optimum with its day known in advance, the grid ignored."""
+    return EachHouse(Foresight(progress), "selfish")
+
+
+POLICIES: Mapping[str, Callable[[], EachHouse]] = MappingProxyType(
+    {
+        "unmanaged": unmanaged,
+        "price-threshold": lambda: EachHouse(PriceThreshold()),
+        "mpc": lambda: EachHouse(ModelPredictive()),
+        "selfish": selfish,
+    }
+)
+"""Policies by name."""
+
+
+def named(name: str) -> EachHouse:
+    """A policy of the feeder by its name.
+
+    Raises:
+        ScenarioError: Unknown name.
+    """
+    if name not in POLICIES:
+        raise ScenarioError(f"policy is {name!r}; expected one of {', '.join(POLICIES)}.")
+    return POLICIES[name]()
