@@ -62,3 +62,12 @@ def bootstrap(
         Interval(float(policy_eur.mean()), float(ends[0]), float(ends[1])),
         Interval(best, float(score_ends[0]), float(score_ends[1])),
     )
+
+
+def mean_interval(values: Floats, seed: int = 0) -> Interval:
+    """Mean of episodes with its 95 % bootstrap interval."""
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    means = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))

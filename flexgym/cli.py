@@ -1,4 +1,4 @@
-"""The ``flexgym`` command: demo, train, evaluate, bench."""
+"""The ``flexgym`` command: demo, train, evaluate, describe, bench."""
 
 from __future__ import annotations
 
@@ -19,8 +19,19 @@ from flexgym.envs.errors import FlexgymError
 COMMANDS = {
     "demo": ("solve, train a minute, evaluate, draw", {None: "flexgym.train.demo"}),
     "train": ("train a policy", {"household": "flexgym.train.household"}),
-    "evaluate": ("score policies against the optimum", {"household": "flexgym.evaluate.household"}),
-    "bench": ("measure speed as ratios", {"household": "flexgym.evaluate.bench.household"}),
+    "evaluate": (
+        "score policies",
+        {"household": "flexgym.evaluate.household", "feeder": "flexgym.evaluate.feeder"},
+    ),
+    "describe": ("show what a scenario is about", {"feeder": "flexgym.evaluate.describe"}),
+    "bench": (
+        "measure speed as ratios",
+        {
+            "household": "flexgym.evaluate.bench.household",
+            "grid": "flexgym.evaluate.bench.grid",
+            "feeder": "flexgym.evaluate.bench.feeder",
+        },
+    ),
 }
 
 

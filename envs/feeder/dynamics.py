@@ -17,7 +17,8 @@ from flexgym.envs.compiled import compiled
 from flexgym.envs.feeder.accounts import account, collect
 from flexgym.envs.feeder.coupling import inject, keep, run_power_flow, views
 from flexgym.envs.feeder.houses import act, idle, measure, plug_in
-from flexgym.envs.feeder.lanes import LANES, ROWS, place
+from flexgym.envs.feeder.lanes import COST, GRID_EUR, LANES, ROWS, place
+from flexgym.envs.feeder.observation import observe_compact
 from flexgym.envs.feeder.shares import share_cost
 from flexgym.envs.household.params import Floats
 
@@ -78,6 +79,16 @@ def sense(world, batch, g, t, begin):
         plug_in(t, size, count, w, batch.home[g], batch.day[g], world.visits, begin)
 
 
+@compiled
+def write_rewards(size, count, begin, w, reward):
+    """Write minus each house's own cost and share of the grid's, shape (n, H), EUR."""
+    for h in range(count):
+        at = place(h, size)
+        for i in range(min(size, reward.shape[0] - begin)):
+            own = w[at + COST * LANES + i]
+            reward[begin + i, h] = -(own + w[at + GRID_EUR * LANES + i])
+
+
 @structref.register
 class FeedersType(types.StructRef):
     """numba's type of `Feeders`."""
@@ -111,8 +122,13 @@ structref.define_proxy(Feeders, FeedersType, ["world", "batch", "scratch", "sett
 
 
 @compiled
-def rest(feeders):
-    """Voltages at the start of a day: those with every battery and car idle."""
+def rest(feeders, seen):
+    """Voltages at the start of a day: those with every battery and car idle.
+
+    Args:
+        feeders: See `Feeders`; its batch is overwritten.
+        seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
+    """
     world, batch, scratch = feeders.world, feeders.batch, feeders.scratch
     count, size = len(world.house_node), batch.first.shape[1]
     block, out, totals, _ = views(scratch)
@@ -125,17 +141,21 @@ def rest(feeders):
         keep(world, size, count, w, out, totals, batch.v_pu[g], batch.loading[g])
         batch.period[g, :] = 0.0
         batch.episode[g, :] = 0.0
+        observe_compact(0, size, count, g * size, w, seen)
 
 
 @compiled
-def advance(feeders, t, last, actions):
+def advance(feeders, t, last, actions, seen, reward):
     """Play one period on every feeder of a batch.
 
     Args:
         feeders: See `Feeders`; its batch is overwritten.
         t: Period.
         last: Whether it is the day's last.
-        actions: Shape (feeders, H * a), in [-1, 1].
+        actions: Shape (n, H * a), in [-1, 1].
+        seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
+        reward: Minus each house's own cost and share of the grid's, shape (n, H),
+            overwritten; (0, H) for none.
 
     Returns:
         -1, or the position of an action outside [-1, 1]; then nothing has happened.
@@ -170,4 +190,6 @@ def advance(feeders, t, last, actions):
             share_cost(world, share, size, count, w, scratch, batch.period[g])
         if not last:
             sense(world, batch, g, t + 1, False)
+        observe_compact(t + 1, size, count, g * size, w, seen)
+        write_rewards(size, count, g * size, w, reward)
     return -1

@@ -154,7 +154,7 @@ def render_simulation(simulation: FeederSimulation) -> np.ndarray:
 
     return render_feeder(
         simulation.scenario.network,
-        simulation.v_pu[0],
+        np.where(simulation.v_pu[0] > 0.0, simulation.v_pu[0], np.nan),
         simulation.line_loading_percent[0],
         simulation.trafo_loading_percent[0],
         band_pu=simulation.scenario.band_pu,

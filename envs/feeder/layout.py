@@ -84,16 +84,19 @@ def map_places(network: Network, width: float, height: float) -> Floats:
             place[:, 0] *= np.cos(np.radians(network.geo[:, 1].mean()))
         for k in np.flatnonzero(np.isnan(place[:, 0])):  # open ends lie a bit aside
             place[k] = place[parent[k]] + 0.03 * span
-    place = _fitted(place, room, longest, stretch)
     below = np.flatnonzero(parent[1:] == 0) + 1
-    at_trafo = np.isin(below, network.tree.element_node[network.trafo_element])
-    if len(below) == 1 and at_trafo.all():
-        if network.geo is None:
-            place[0] = place[below[0]] - (0.42 * min(width, height), 0.0)
-        else:
-            place[0] = _aside(place, parent, 0.15 * min(width, height))
-        place = _fitted(place, room, np.ones(2), np.inf)
-    return place
+    first = network.tree.element_node[network.trafo_element]
+    if len(below) != 1 or below[0] not in first:
+        return _fitted(place, room, longest, stretch)
+    if network.geo is None:
+        gap = np.array([0.38 * min(width, height), 0.0])
+        place[0] = place[1]
+        place = _fitted(place, room - gap, longest, stretch) + gap
+        place[0] = place[1] - gap
+        return place
+    place = _fitted(place, room, longest, stretch)
+    place[0] = _aside(place, parent, 0.15 * min(width, height))
+    return _fitted(place, room, np.ones(2), np.inf)
 
 
 def _aside(place: Floats, parent: NDArray[np.int64], gap: float) -> Floats:

@@ -57,33 +57,30 @@ def observation_names(kind: str, cars: bool) -> tuple[str, ...]:
 
 
 @compiled
-def observe_compact(t, size, count, n, w, out):
-    """Write compact observations of n feeders, shape (n, H, 6), float32.
+def observe_compact(t, size, count, begin, w, out):
+    """Write compact observations of a group.
 
     Args:
         t: Period.
-        size: Feeders in a group.
-        count: Houses on a feeder.
-        n: Feeders.
-        w: Numbers of the houses, shape (groups, blocks * ROWS * 64).
-        out: Overwritten.
+        size: Feeders in the group, G.
+        count: Houses on a feeder, H.
+        begin: The group's first feeder in ``out``.
+        w: Numbers of the group's houses, flat.
+        out: Shape (n, H, 6), float32, overwritten; (0, H, 6) if they are not asked for.
     """
     left = 1.0 - t / STEPS_PER_DAY
-    for g in range(w.shape[0]):
-        numbers = w[g]
-        for h in range(count):
-            begin = place(h, size)
-            for i in range(min(size, n - g * size)):
-                at = begin + i
-                o = out[g * size + i, h]
-                capacity = max(numbers[at + CAPACITY * LANES], 0.1)
-                even = numbers[at + TERMINAL * LANES] / numbers[at + ETA_D * LANES]
-                o[0] = numbers[at + SOC * LANES] / capacity
-                o[1] = 0.1 * (numbers[at + NOW_PV * LANES] - numbers[at + NOW_LOAD * LANES])
-                o[2] = 10.0 * (numbers[at + NOW_BUY * LANES] - even)
-                o[3] = _urgency(t, numbers, at)
-                o[4] = 20.0 * (numbers[at + V_PU * LANES] - 1.0)
-                o[5] = left
+    for h in range(count):
+        at = place(h, size)
+        for i in range(min(size, out.shape[0] - begin)):
+            o = out[begin + i, h]
+            capacity = max(w[at + i + CAPACITY * LANES], 0.1)
+            even = w[at + i + TERMINAL * LANES] / w[at + i + ETA_D * LANES]
+            o[0] = w[at + i + SOC * LANES] / capacity
+            o[1] = 0.1 * (w[at + i + NOW_PV * LANES] - w[at + i + NOW_LOAD * LANES])
+            o[2] = 10.0 * (w[at + i + NOW_BUY * LANES] - even)
+            o[3] = _urgency(t, w, at + i)
+            o[4] = 20.0 * (w[at + i + V_PU * LANES] - 1.0)
+            o[5] = left
 
 
 @compiled
@@ -99,7 +96,11 @@ def _urgency(t, w, at):
 
 
 class FeederObserver:
-    """Writes observations of all houses of a batch.
+    """Writes observations with forecasts; compact ones are written as the day is played.
+
+    Attributes:
+        names: Entries of one house's observation.
+        full: Whether observations have forecasts.
 
     Args:
         scenario: Grid, houses and days.
@@ -109,13 +110,14 @@ class FeederObserver:
 
     def __init__(self, scenario: FeederScenario, kind: str, n: int) -> None:
         self.names = observation_names(kind, scenario.homes.has_cars)
-        self._scenario, self._full, self._n = scenario, kind == "full", n
+        self._scenario, self._n = scenario, n
+        self.full = kind == "full"
         self._totals = house.empty_totals(kind, n * scenario.n_houses)
         self._rows: Floats = np.empty((0, 0))
 
     def begin(self, draw: Ints, day: Ints) -> None:
         """Read the forecasts of a new day, draw and day of each feeder having shape (n,)."""
-        if not self._full:
+        if not self.full:
             return
         homes, count = self._scenario.homes, self._scenario.n_houses
         home = (draw[:, None] * count + np.arange(count)).ravel()
@@ -126,14 +128,9 @@ class FeederObserver:
             house.summarise(homes.forecast(home[part], days[part]), self._totals[part])
 
     def observe(self, simulation: Any) -> np.ndarray:
-        """Observation of each house of a `FeederSimulation`, shape (n, H, d), float32."""
+        """Full observation of each house of a `FeederSimulation`, shape (n, H, d), float32."""
         count = self._scenario.n_houses
         out = np.empty((self._n, count, len(self.names)), dtype=np.float32)
-        if not self._full:
-            batch = simulation.batch
-            size = batch.first.shape[1]
-            observe_compact(simulation.t, size, count, self._n, batch.houses, out)
-            return out
 
         def of(row: int) -> Floats:
             return simulation.of_houses(row).ravel()

@@ -19,25 +19,27 @@ if TYPE_CHECKING:
     from flexgym.envs.grid.network import Network
 
 INK = "#1a1a1a"
-NO_SOLUTION = "#b0b0b0"
-OVERLOAD = "#e6007e"
+NO_SOLUTION = "#c4c4c4"
+OVERLOAD = "#b000dc"
 """Colour of lines and transformers above their limit, used for nothing else."""
 _REACH = 1.5
 """Colours and axes reach so many times as far from 1 pu as the band."""
-_TRAFO_TEXT = (76.0, 30.0)
-"""Room for the text at a transformer, points."""
+_TRAFO_TEXT, _PERCENT_TEXT = (76.0, 30.0), (46.0, 18.0)
+"""Room for the text at a transformer and for a number, points."""
+_LEADER: dict[str, Any] = {"arrowstyle": "-", "lw": 1.2, "shrinkA": 0.0, "shrinkB": 0.0}
 _WHITE_BOX: dict[str, Any] = {"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none"}
 
 
-def numbers(name: str, values: ArrayLike, shape: tuple[int, ...], of: str) -> Floats:
+def _numbers(name: str, values: ArrayLike, shape: tuple[int, ...], of: str) -> Floats:
     """Values as floats of a shape, none negative or infinite."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        array = np.zeros(0)
+        array = np.full((), np.nan)
     if array.shape != shape:
+        got = f"has shape {array.shape}" if array.ndim else f"is {values!r:.40}"
         raise ScenarioError(
-            f"{name} has shape {np.shape(values)}; expected {shape}, {of}. Take the values of one "
+            f"{name} {got}; expected numbers of shape {shape}, {of}. Take the values of one "
             "feeder, from a simulation of the same network."
         )
     if np.isinf(array).any() or (array < 0.0).any():
@@ -53,9 +55,9 @@ def checked_values(
 ) -> tuple[Floats, Floats, Floats]:
     """Voltages and loadings as arrays of the shapes that the network has."""
     return (
-        numbers("v_pu", v_pu, (*lead, network.n_bus), "one a bus"),
-        numbers("line_loading_percent", line, (*lead, len(network.line_index)), "one a line"),
-        numbers(
+        _numbers("v_pu", v_pu, (*lead, network.n_bus), "one a bus"),
+        _numbers("line_loading_percent", line, (*lead, len(network.line_index)), "one a line"),
+        _numbers(
             "trafo_loading_percent", trafo, (*lead, len(network.trafo_index)), "one a transformer"
         ),
     )
@@ -105,7 +107,7 @@ def loading_style(percent: Floats) -> tuple[NDArray, Floats]:
     colours, widths = greys(share), 1.1 + 2.6 * share
     over = percent > 100.0
     colours[over], widths[over] = to_rgba(OVERLOAD), 5.0
-    colours[np.isnan(percent)] = to_rgba("#d9d9d9")
+    colours[np.isnan(percent)] = to_rgba(NO_SOLUTION)
     return colours, widths
 
 
@@ -134,6 +136,7 @@ class _Branches:
 
     def show(self, places: Floats, segments: Floats, v_pu: Floats, loading: Floats) -> None:
         """Draw buses at places (n, 2) and branches along segments (k, 2, 2)."""
+        from matplotlib.colors import to_rgba
         from matplotlib.markers import MarkerStyle
 
         colours, widths = loading_style(loading)
@@ -147,7 +150,7 @@ class _Branches:
         low, high = v_pu < self.band[0], v_pu > self.band[1]
         kind = np.where(low, 0, np.where(high, 1, 2))
         faces = self.shades(self.norm(v_pu))
-        faces[np.isnan(v_pu)] = (0.8, 0.8, 0.8, 1.0)
+        faces[np.isnan(v_pu)] = to_rgba(NO_SOLUTION)
         outside = low | high
         self.buses.set_offsets(places)
         self.buses.set_paths([paths[k] for k in kind])
@@ -184,48 +187,52 @@ class FeederMap:
         self._branches = _Branches(axes, band, network.n_bus, size)
         axes.plot(*self._place[0], "s", ms=9, color=INK, zorder=2.5)
         style: dict[str, Any] = {"fontsize": 10.5, "ha": "center", "va": "center", "zorder": 5.0}
-        self._text = axes.text(
-            0.0, 0.0, "", fontweight="bold", color=OVERLOAD, bbox=_WHITE_BOX, **style
-        )
+        # The line with the highest overload.
+        self._text = axes.annotate(
+            "", (0.0, 0.0), (0.0, 0.0), xycoords="data", textcoords="data", fontweight="bold",
+            color=OVERLOAD, bbox=_WHITE_BOX, arrowprops={**_LEADER, "color": OVERLOAD}, **style,
+        )  # fmt: skip
         self._trafos = []
-        many = len(network.trafo_index) > 3
-        for k in network.tree.element_node[network.trafo_element]:
-            top, bottom = self._place[network.tree.parent[k]], self._place[k]
-            x, y = 0.38 * (bottom - top) / max(float(np.hypot(*(bottom - top))), 1e-9)
+        self._few = len(network.trafo_index) <= 3
+        size_text = _TRAFO_TEXT if self._few else _PERCENT_TEXT
+        node = network.tree.element_node[network.trafo_element]
+        top, bottom = self._place[network.tree.parent[node]], self._place[node]
+        middle = 0.5 * (top + bottom)
+        self._taken = np.append(middle, np.full_like(middle, 24.0), axis=1)
+        for at, way in zip(middle, bottom - top, strict=True):
+            x, y = 0.38 * way / max(float(np.hypot(*way)), 1e-9)
             rings = [Outline.circle(centre, 0.62) for centre in ((x, y), (-x, -y))]
             symbol = MarkerStyle(Outline.make_compound_path(*rings))
-            at = 0.5 * (top + bottom)
             mark = axes.plot(
-                *at, marker=symbol, ls="", ms=10 if many else 19, mfc="white",
-                mew=1.2 if many else 2.0, zorder=4.0,
+                *at, marker=symbol, ls="", ms=19 if self._few else 10, mfc="white",
+                mew=2.0 if self._few else 1.2, zorder=4.0,
             )[0]  # fmt: skip
-            text = axes.text(*self._free(at, _TRAFO_TEXT, 11.0), "", **style)
+            text = axes.text(*self._free(at, size_text, 13.0 if self._few else 7.0), "", **style)
             self._trafos.append((mark, text))
+            if self._few:
+                box = (*text.get_position(), *size_text)
+                self._taken = np.append(self._taken, [box], axis=0)
         marks = [m for pair in zip(*self._trafos, strict=True) for m in pair]
         self.artists = [*self._branches.artists, *marks, self._text]
 
-    def _free(
-        self, at: Floats, size: tuple[float, float], away: float, taken: Floats | None = None
-    ) -> tuple[float, float]:
+    def _free(self, at: Floats, size: tuple[float, float], away: float) -> tuple[float, float]:
         """Middle of a place for a text of some size near a point, where little is drawn.
 
         Args:
             at: The point.
             size: Width and height of the text.
             away: Least distance of the text from the point.
-            taken: Middles of the transformers' texts, shape (k, 2), which must not be touched.
         """
         half, best, least = 0.5 * np.array(size), at, np.inf
         for far in (1.0, 1.8, 3.0, 5.0):
-            for angle in np.arange(16) * np.pi / 8:
+            for angle in np.pi * (0.5 + np.arange(16) / 8):
                 side = np.array([np.cos(angle), np.sin(angle)])
                 side /= np.abs(side).max()  # so that the text stays clear of a square
                 middle = at + side * (half + far * away)
-                cost = (np.abs(self._drawn - middle) < half + 2.0).all(axis=1).sum() + 3.0 * far
+                cost = (np.abs(self._drawn - middle) < half + 2.0).all(axis=1).sum() + far
                 cost += 3.0 * (half - np.minimum(middle, self._room - middle)).clip(0.0).sum()
-                if taken is not None:
-                    room = half + 0.5 * np.array(_TRAFO_TEXT)
-                    cost += 100 * (np.abs(taken - middle) < room).all(axis=1).sum()
+                apart = np.abs(self._taken[:, :2] - middle) - 0.5 * self._taken[:, 2:]
+                cost += 100 * (apart < half).all(axis=1).sum()
                 if cost < least:
                     best, least = middle, cost
         return float(best[0]), float(best[1])
@@ -238,19 +245,20 @@ class FeederMap:
         colours, _ = loading_style(trafo)
         for k, (symbol, text) in enumerate(self._trafos):
             symbol.set_markeredgecolor(colours[k])
-            named = len(trafo) <= 3 or k == np.argmax(np.nan_to_num(trafo))
+            named = self._few or k == np.argmax(np.nan_to_num(trafo))
             over = trafo[k] > 100.0
             text.set(
-                text=f"transformer\n{_percent(trafo[k])}" if named else "",
+                text=("transformer\n" if self._few else "") + _percent(trafo[k]) if named else "",
                 color=OVERLOAD if over else INK, fontweight="bold" if over else "normal",
             )  # fmt: skip
-        self._text.set_text("")
-        if (line > 100.0).any():
+        any_over = bool((line > 100.0).any())
+        self._text.set_visible(any_over)
+        if any_over:
             node = self._network.tree.element_node[self._network.line_element[np.nanargmax(line)]]
             self._text.set_text(_percent(np.nanmax(line)))
             middle = self._segments[node - 1].mean(axis=0)
-            taken = np.array([text.get_position() for _, text in self._trafos]).reshape(-1, 2)
-            self._text.set_position(self._free(middle, (44.0, 16.0), 6.0, taken))
+            self._text.xy = (float(middle[0]), float(middle[1]))
+            self._text.set_position(self._free(middle, _PERCENT_TEXT, 6.0))
 
 
 class VoltageProfile:

@@ -147,33 +147,32 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         observations = self._observations()
         truncated = self._going_on.copy()
         if not simulation.done:
-            return observations, rewards, self._going_on.copy(), truncated, self._infos({})
+            infos = {agent: {} for agent in agents}
+            return observations, rewards, self._going_on.copy(), truncated, infos
         totals = dict(zip(FEEDER_NAMES, simulation.episode[0].tolist(), strict=True))
         self.agents = []
-        infos = self._infos({"totals": totals})
+        infos = {agent: {"totals": totals} for agent in agents}
         return observations, rewards, dict.fromkeys(agents, True), truncated, infos
 
-    def _infos(self, info: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        return {agent: info.copy() for agent in self.possible_agents}
-
     def _joint(self, actions: dict[str, np.ndarray]) -> np.ndarray:
-        """All houses' actions, shape (H, a)."""
+        """All houses' actions in a row, shape (H * a,)."""
         if not self.agents:
             raise ActionError("step was called before a day or after its end; call reset first.")
+        houses, wide = self._shape
         try:
-            joint = np.array([actions[agent] for agent in self.possible_agents], np.float64)
+            parts = [actions[agent] for agent in self.possible_agents]
+            if len(actions) == houses and set(map(len, parts)) == {wide}:
+                return np.concatenate(parts)
         except (KeyError, ValueError, TypeError) as error:
             raise ActionError(
                 f"the actions cannot be read ({error!r}); expected a mapping with one array of "
-                f"shape {self._shape[1:]} for each of {self.possible_agents[0]} to "
+                f"shape ({wide},) for each of {self.possible_agents[0]} to "
                 f"{self.possible_agents[-1]}."
             ) from error
-        if joint.shape != self._shape or len(actions) != self._shape[0]:
-            raise ActionError(
-                f"got {len(actions)} actions, together of shape {joint.shape}; expected "
-                f"{self._shape}, one array of {self._shape[1]} a house."
-            )
-        return joint
+        raise ActionError(
+            f"got {len(actions)} actions of lengths {sorted(set(map(len, parts)))}; expected "
+            f"{houses} of length {wide}, one array a house."
+        )
 
     def _observations(self) -> dict[str, np.ndarray]:
         return dict(zip(self.possible_agents, self.simulation.observe()[0], strict=True))

@@ -166,18 +166,18 @@ def _state(v_pu: Floats, line: Floats, trafo: Floats, band: tuple[float, float])
         return "the power flow has no solution", INK
     parts = [f"{np.nanmin(v_pu):.3f} to {np.nanmax(v_pu):.3f} pu"]
     outside = int(((v_pu < band[0]) | (v_pu > band[1])).sum())
-    if outside:
-        parts.append(f"{_buses(outside)} outside the band")
     over = [
         f"{count} {name}{'s' if count > 1 else ''}"
         for name, count in (("line", (line > 100.0).sum()), ("transformer", (trafo > 100.0).sum()))
         if count
     ]
-    if over:
-        parts.append(f"{' and '.join(over)} overloaded")
     unsolved = int(np.isnan(v_pu).sum())
     if unsolved:
-        parts.append(f"{_buses(unsolved)} without solution")
+        return f"{parts[0]}, {_buses(unsolved)} without solution", INK
+    if outside:
+        parts.append(f"{_buses(outside)} outside the band")
+    if over:
+        parts.append(f"{' and '.join(over)} overloaded")
     if len(parts) == 1:
         return f"{parts[0]}, all within limits", "#555555"
     return ", ".join(parts), OVERLOAD if over else INK
@@ -267,10 +267,14 @@ def animate_day(
         raise ScenarioError(f"path is {str(path)!r}; expected a name that ends in .gif or .mp4.")
     if not (isinstance(fps, int | float) and 0.1 <= fps <= 50.0):
         raise ScenarioError(f"fps is {fps!r}; expected periods a second, 0.1 to 50.")
-    periods = len(np.atleast_1d(v_pu))
+    try:
+        periods = len(v_pu)  # type: ignore[arg-type]
+    except TypeError:
+        periods = 0
     if not 1 <= periods <= STEPS_PER_DAY:
         raise ScenarioError(
-            f"v_pu has {periods} periods; expected 1 to {STEPS_PER_DAY}. Pass one day."
+            f"v_pu has {periods} periods; expected 1 to {STEPS_PER_DAY}. Pass one row for each "
+            "period of one day."
         )
     band = checked_band(band_pu)
     values = checked_values(network, v_pu, line_loading_percent, trafo_loading_percent, (periods,))
@@ -287,11 +291,14 @@ def animate_day(
 
 def _total(meter_kw: ArrayLike, periods: int) -> Floats:
     """Power of all houses, shape (T,), kW."""
-    power = np.asarray(meter_kw, dtype=np.float64)
+    try:
+        power = np.asarray(meter_kw, dtype=np.float64)
+    except (TypeError, ValueError):
+        power = np.zeros(())
     if power.ndim not in (1, 2) or len(power) != periods or not np.isfinite(power).all():
         raise ScenarioError(
-            f"meter_kw has shape {power.shape}; expected finite numbers of shape ({periods},) or "
-            f"({periods}, houses), kW. Pass None for no strip."
+            f"meter_kw has shape {power.shape}, or holds what is no number; expected shape "
+            f"({periods},) or ({periods}, houses), kW. Pass None for no strip."
         )
     return power if power.ndim == 1 else power.sum(axis=1)
 
@@ -335,7 +342,7 @@ def _write_mp4(path: Path, frames: Iterator[NDArray[np.uint8]], fps: float) -> N
     figure = Figure(figsize=(wide / _DPI, high / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
     shown = figure.figimage(first)
-    writer = FFMpegWriter(fps=fps, codec="h264")  # type: ignore[arg-type]
+    writer = FFMpegWriter(fps=fps)  # type: ignore[arg-type]
     with writer.saving(figure, str(path), _DPI):
         writer.grab_frame()
         for frame in frames:

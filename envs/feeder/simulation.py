@@ -113,7 +113,8 @@ class FeederSimulation:
         self._draw = Draw(scenario, self._world, self.batch, n)
         self._observer = FeederObserver(scenario, observation, n)
         self.observation_names = self._observer.names
-        self._detail = detail
+        self._detail, self._shared = detail, share is not None
+        self._shape = (n, scenario.n_houses * len(self.action_names))
         self.action_map, self.curtailment = action_map, curtailment
         self.t = T  # nothing to play before `begin`
 
@@ -151,7 +152,8 @@ class FeederSimulation:
         draw, day, soc_kwh = self._chosen(dict(options or {}))
         self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
         self._observer.begin(self.draw, self.day)
-        rest(self._feeders)
+        self._seen = self._new_seen()
+        rest(self._feeders, self._seen)
         self.t = 0
 
     def _chosen(self, options: dict) -> tuple[Ints | None, Ints | None, Floats | None]:
@@ -205,25 +207,33 @@ class FeederSimulation:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
         played = np.ascontiguousarray(action, dtype=np.float64)
-        expected = (self.n, self.scenario.n_houses * len(self.action_names))
-        if played.size != expected[0] * expected[1] or played.shape[0] != self.n:
-            raise ActionError(f"action has shape {played.shape}; expected {expected}.")
-        if self.done:
+        if played.shape != self._shape:
+            if played.shape[:1] != self._shape[:1] or played.size != np.prod(self._shape):
+                raise ActionError(f"action has shape {played.shape}; expected {self._shape}.")
+            played = played.reshape(self._shape)
+        if self.t >= T:
             raise ActionError(
                 "step was called before a day began or after its end; call reset first."
             )
-        last = self.t == T - 1
-        bad = advance(self._feeders, self.t, last, played.reshape(expected))
+        seen = self._new_seen()
+        reward = np.empty((self.n if self._shared else 0, self.scenario.n_houses))
+        bad = advance(self._feeders, self.t, self.t == T - 1, played, seen, reward)
         if bad >= 0:
             raise ActionError(
                 f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash "
                 "the policy's output."
             )
+        self._seen, self._reward = seen, reward
         self.t += 1
+
+    def _new_seen(self) -> np.ndarray:
+        """Room for compact observations, or none if they have forecasts."""
+        rows = 0 if self._observer.full else self.n
+        return np.empty((rows, self.scenario.n_houses, 6), dtype=np.float32)
 
     def observe(self) -> np.ndarray:
         """Observation of each house, shape (n, H, d), float32."""
-        return self._observer.observe(self)
+        return self._observer.observe(self) if self._observer.full else self._seen
 
     def of_houses(self, row: int) -> Floats:
         """A row of `flexgym.envs.feeder.lanes`, shape (n, H)."""
@@ -254,12 +264,18 @@ class FeederSimulation:
     @property
     def cost_eur(self) -> Floats:
         """Social cost of the last period, shape (n,), EUR."""
-        return self.batch.period[:, FEEDER_COST].reshape(-1)[: self.n].copy()
+        return self.batch.period[:, FEEDER_COST].ravel()[: self.n]
 
     @property
     def reward_eur(self) -> Floats:
-        """Minus each house's own cost and share of the grid's, shape (n, H), EUR."""
-        return -(self.of_houses(lanes.COST) + self.of_houses(lanes.GRID_EUR))
+        """Minus each house's own cost and share of the grid's, shape (n, H), EUR.
+
+        Raises:
+            ResetNeededError: The simulation was made without ``share``.
+        """
+        if not self._shared:
+            raise ResetNeededError("costs are not shared; make the simulation with share=.")
+        return self._reward
 
     @property
     def grid_eur(self) -> Floats:
@@ -353,7 +369,8 @@ class FeederSimulation:
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, as plain arrays."""
         state = {name: getattr(self.batch, name).copy() for name in Group._fields}
-        return {"t": self.t, "draw": self.draw.copy(), "day": self.day.copy(), **state}
+        own = {"draw": self.draw.copy(), "day": self.day.copy(), "seen": self._seen.copy()}
+        return {"t": self.t, **own, **state}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -374,4 +391,5 @@ class FeederSimulation:
                 mine[...] = saved[name]
         self.t = int(saved["t"])
         self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
+        self._seen = np.array(saved["seen"])
         self._observer.begin(self.draw, self.day)

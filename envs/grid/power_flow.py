@@ -15,7 +15,7 @@ from flexgym.envs.grid.network import Network
 from flexgym.envs.grid.sweep import new_block
 from flexgym.envs.household.params import Floats
 
-MAX_ITERATIONS = 2000
+MAX_ITERATIONS = 5000
 """Where a case is given up. Near collapse the sweep is slow: its rate of convergence is about
 1 - 2 sqrt(e) at a load a share e below the largest possible one."""
 TOLERANCE_PU = 1e-9

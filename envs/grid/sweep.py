@@ -48,6 +48,9 @@ _ROUNDING_PU = 1e-15
 _LEAST_RATE = 0.01
 """A faster convergence is not believed."""
 _FIRST_RATE = 0.999
+_FIRST_LOOK = 16
+"""Iteration of the first look for hopeless lanes, and about the gap to the next. Gaps are even,
+since errors can take turns, and no two are equal, since a hopeless lane can go in circles."""
 
 
 class Tree(NamedTuple):
@@ -214,7 +217,7 @@ def judge(block, last, tolerance_pu, one):
     alive = one.where_above(-change, -_LARGEST_CHANGE_PU, zero)
     active = block[last, ACTIVE]
     block[last, ITERATIONS] = block[last, ITERATIONS] + active
-    block[last, CONVERGED] = block[last, CONVERGED] + active * done
+    block[last, CONVERGED] = one.where_above(active * done, 0.5, block[last, CONVERGED])
     block[last, ACTIVE] = active * (one - done) * alive
 
 
@@ -242,6 +245,23 @@ def _drop_collapsed(block, lanes):
 
 
 @compiled
+def _give_up(block, lanes):
+    """Take lanes out that will not converge; how many active ones are left.
+
+    Besides collapsed voltages these are lanes that no longer come closer: beyond the largest
+    possible load, changes shrink at first, as if near a solution, and then grow and wander.
+    The change of the last look is kept, negative, where CONVERGED will stand in the end.
+    """
+    for lane in range(lanes.shape[1]):
+        if lanes[ACTIVE, lane] > 0.0:
+            change, at_last_look = lanes[CHANGE_BEFORE, lane], -lanes[CONVERGED, lane]
+            if at_last_look > 0.0 and change >= at_last_look:
+                lanes[ACTIVE, lane] = 0.0
+            lanes[CONVERGED, lane] = -change
+    return _drop_collapsed(block, lanes)
+
+
+@compiled
 def solve_block(tree, block, tolerance_pu, max_iterations):
     """Solve the cases of a block, each with the result it has alone.
 
@@ -264,16 +284,19 @@ def solve_block(tree, block, tolerance_pu, max_iterations):
         draw(block, k, tree.branch[k, G], tree.branch[k, B])
     begin(block, last, 0.0, 1.0)
     left = lanes.shape[1]
-    iteration = 0
+    iteration, look, gap = 0, _FIRST_LOOK, _FIRST_LOOK
     while left > 0 and iteration < max_iterations:
         iteration += 1
         _sweep_once(tree, block, left == lanes.shape[1])
         judge(block, last, tolerance_pu, 1.0)
         left = count(lanes, ACTIVE)
-        # A collapsed case would wander about until it is given up. Looked for seldom: cheap.
-        if left > 0 and iteration % 16 == 0:
-            left = _drop_collapsed(block, lanes)
+        if left > 0 and iteration == look:
+            left = _give_up(block, lanes)
+            gap += 2
+            look += gap
     _drop_collapsed(block, lanes)
+    for lane in range(lanes.shape[1]):
+        lanes[CONVERGED, lane] = max(lanes[CONVERGED, lane], 0.0)
     for k in range(nodes - 1, 0, -1):
         accumulate(block, k, tree.parent[k])
     return lanes.shape[1] - count(lanes, CONVERGED)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flexgym.envs.errors import ScenarioError
-from flexgym.evaluate.bench.household import one_core, seconds
+from flexgym.evaluate.bench.figures import one_core, seconds
 from flexgym.evaluate.bench.power_flow_peers import (
     BATCH,
     SINGLE,

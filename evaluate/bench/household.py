@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +10,13 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.errors import ScenarioError
+from flexgym.evaluate.bench.figures import (
+    figure,
+    markdown_table,
+    one_core,
+    print_figures,
+    seconds,
+)
 
 ENV_ID = "flexgym/Household-v0"
 FLOORS = {
@@ -46,9 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1 or arguments.num_envs < 1 or not 1 <= arguments.houses <= 43:
         raise ScenarioError("repeats and num-envs must be at least 1, houses 1 to 43.")
-    from rich.console import Console
-    from rich.table import Table
-
     from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
 
     if arguments.document:
@@ -68,63 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
         scenario={"title": "speed on one core", "core": core, "num_envs": arguments.num_envs},
         rows=rows,
     )
-    table = Table(title=f"median of {arguments.repeats}, one core", title_justify="left")
-    table.add_column("what")
-    for column in ("measured", "required", ""):
-        table.add_column(column, justify="right")
-    for row in rows:
-        met = row["floor"] is None or row["value"] >= row["floor"]
-        met = met and (row["ceiling"] is None or row["value"] <= row["ceiling"])
-        required = _required(row)
-        verdict = "" if not required else ("ok" if met else "MISSED")
-        table.add_row(row["what"], f"{row['value']:,.4g}", required, verdict)
-    Console(soft_wrap=True).print(table)
+    print_figures(rows, arguments.repeats)
     if arguments.document:
         update_block(arguments.document, "bench", markdown_table(results))
     print(f"wrote {folder}/results.json")
     return 0
 
 
-def markdown_table(results: dict[str, Any]) -> str:
-    """The measurements in Markdown, from the content of ``results.json``."""
-    lines = ["| one core | measured | required |", "|---|---:|---:|"]
-    for row in results["rows"]:
-        lines.append(f"| {row['what']} | {row['value']:,.3g} | {_required(row)} |")
-    return "\n".join(lines)
-
-
-def _required(row: dict[str, Any]) -> str:
-    if row["floor"] is not None:
-        return f"at least {row['floor']:,.4g}"
-    return "" if row["ceiling"] is None else f"at most {row['ceiling']:,.4g}"
-
-
-@contextmanager
-def one_core():
-    """Stay on one core, where the system can pin a process; yields its number or None."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield None
-        return
-    before = os.sched_getaffinity(0)
-    core = max(before)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield core
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Seconds one call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def _row(what: str, value: float) -> dict[str, Any]:
-    return {
-        "what": what, "value": value, "floor": FLOORS.get(what), "ceiling": CEILINGS.get(what)
-    }  # fmt: skip
+    return figure(what, value, FLOORS, CEILINGS)
 
 
 def solver_rows(repeats: int, seed: int, days: int = 40) -> list[dict[str, Any]]:

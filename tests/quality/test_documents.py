@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate.bench import household as bench
+from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.report import markdown_table, update_block
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,261 @@
+"""``flexgym evaluate feeder`` and ``flexgym describe feeder``: policies on feeder-days."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flexgym.envs.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from flexgym.evaluate.feeder_rollout import Days, FeederDays
+
+ENV_ID = "flexgym/Feeder-v0"
+FEEDER_DAYS = 48
+DEFAULT = "unmanaged,price-threshold,selfish"
+MEANS = (
+    "bill_eur",
+    "loss_eur",
+    "violation_eur",
+    "loss_kwh",
+    "curtailed_kwh",
+    "unserved_kwh",
+    "missed_kwh",
+    "voltage_violations",
+    "voltage_violation_pu_h",
+    "overload_h",
+    "overload_kwh",
+)
+"""Means a day in every row: the bill holds wear and terminal payment too."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of both commands."""
+    parser.add_argument(
+        "--scenario", default="stress", help="calm, summer_midday, winter_evening or stress"
+    )
+    parser.add_argument("--policies", default=DEFAULT, help=f"comma-separated (default {DEFAULT})")
+    parser.add_argument("--split", default="test", help="train, validation or test")
+    parser.add_argument(
+        "--feeder-days", type=int, default=FEEDER_DAYS, help=f"days to play ({FEEDER_DAYS})"
+    )
+    parser.add_argument("--uncertainty", default="markov", help="markov or none")
+    parser.add_argument("--prices", type=Path, help="CSV with your own prices")
+    parser.add_argument(
+        "--document", type=Path, help="Markdown file whose block <!-- feeder --> gets the table"
+    )
+    parser.add_argument("--animation", action="store_true", help="also write the worst day as GIF")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate as the command line says."""
+    from flexgym.envs.data import load_prices
+    from flexgym.evaluate.report import block_marks, update_block
+
+    if arguments.document:
+        block_marks(arguments.document, "feeder")
+    folder = arguments.out or Path(f"results/feeder-{arguments.scenario}")
+    results = evaluate(
+        folder,
+        scenario=arguments.scenario,
+        policies=[name.strip() for name in arguments.policies.split(",") if name.strip()],
+        split=arguments.split,
+        feeder_days=arguments.feeder_days,
+        uncertainty=arguments.uncertainty,
+        prices=load_prices(arguments.prices) if arguments.prices else None,
+        animation=arguments.animation,
+        seed=arguments.seed,
+        command=arguments.command,
+    )
+    if arguments.document:
+        update_block(arguments.document, "feeder", markdown_table(results))
+    files = "results.json, results.csv, episodes.csv, day.png, worst.png"
+    print(f"wrote {folder}/{files}{', worst.gif' if arguments.animation else ''}")
+    return 0
+
+
+def evaluate(
+    folder: str | Path,
+    *,
+    scenario: str = "stress",
+    policies: Sequence[str] = ("unmanaged", "selfish"),
+    split: str = "test",
+    feeder_days: int = FEEDER_DAYS,
+    uncertainty: str = "markov",
+    prices: Any = None,
+    animation: bool = False,
+    seed: int = 0,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Play policies on the same feeder-days; write tables and pictures.
+
+    Args:
+        folder: Where results go.
+        scenario: Name of the scenario.
+        policies: Names of `flexgym.policies.feeder.POLICIES`.
+        split: Whose days and houses are played.
+        feeder_days: How many; they spread evenly over draws of the houses and days.
+        uncertainty: ``"markov"`` or ``"none"``.
+        prices: From `load_prices`, or None.
+        animation: Whether the worst day is also written as GIF.
+        seed: Of the sample and the episodes.
+        command: Command line to note down, or None.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        ScenarioError: Unknown scenario, policy or split, or fewer than two days.
+    """
+    from flexgym.envs.feeder.scenario import FeederScenario
+    from flexgym.evaluate import report
+    from flexgym.evaluate.feeder_pictures import feeder_pictures
+    from flexgym.evaluate.feeder_rollout import FeederDays
+    from flexgym.policies.feeder import named
+
+    if feeder_days < 2:
+        raise ScenarioError(f"feeder_days is {feeder_days}; expected at least 2.")
+    chosen = [named(name) for name in dict.fromkeys(policies)]
+    if not chosen:
+        raise ScenarioError("policies is empty; expected at least one name.")
+    world = FeederScenario.create(scenario, split, uncertainty=uncertainty, prices=prices)
+    days = FeederDays.sample(world, feeder_days, seed)
+    out = report.output_folder(folder)
+    played = _play(days, chosen)
+    results = report.write_results(
+        out,
+        command=command,
+        seed=seed,
+        environment=ENV_ID,
+        scenario={
+            "title": f"Feeder-v0 {scenario}, {feeder_days} {split} feeder-days",
+            "name": scenario,
+            "split": split,
+            "uncertainty": uncertainty,
+            "prices": world.homes.prices.name,
+            "feeder_days": feeder_days,
+            "draws": len(np.unique(days.draw)),
+            "days": len(np.unique(days.day)),
+            "houses": world.n_houses,
+        },
+        rows=[_row(one, seed) for one in played],
+    )
+    report.write_csv(out / "episodes.csv", _episodes(days, played))
+    feeder_pictures(out, days, played, chosen, animation=animation)
+    print_table(results)
+    return results
+
+
+def _play(days: FeederDays, policies: Sequence[Any]) -> list[Days]:
+    from tqdm import tqdm
+
+    from flexgym.evaluate.feeder_rollout import rollout
+
+    # disable=None: no bar where there is no terminal.
+    with tqdm(
+        total=len(days) * len(policies), desc="feeder-days", leave=False, disable=None
+    ) as bar:
+        return [rollout(policy, days, bar.update) for policy in policies]
+
+
+def _row(played: Days, seed: int) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from flexgym.evaluate.score import mean_interval
+
+    house_terms = ("import_eur", "export_eur", "wear_eur", "terminal_eur")
+    values = {
+        "bill_eur": sum(played.total(name) for name in house_terms),
+        "violation_eur": played.total("voltage_eur") + played.total("overload_eur"),
+    }
+    broken = {f"days_{key}_percent": 100.0 * there for key, there in played.broken.items()}
+    return {
+        "policy": played.policy,
+        "kind": "bound" if played.policy == "selfish" else "policy",
+        "cost_eur": asdict(mean_interval(played.cost_eur, seed)),
+        **{key: asdict(mean_interval(there, seed)) for key, there in broken.items()},
+        "violation_time_percent": float(100.0 * played.violated.mean()),
+        **{
+            name: float((values[name] if name in values else played.total(name)).mean())
+            for name in MEANS
+        },
+        "highest_pu": float(played.total("highest_pu").max()),
+        "lowest_pu": float(played.total("lowest_pu").min()),
+        "line_percent": float(played.total("line_percent").max()),
+        "trafo_percent": float(played.total("trafo_percent").max()),
+    }
+
+
+def _episodes(days: FeederDays, played: Sequence[Days]) -> list[dict[str, Any]]:
+    from flexgym.envs.feeder.accounts import FEEDER_NAMES
+
+    return [
+        {
+            "policy": one.policy,
+            "draw": int(days.draw[i]),
+            "day": int(days.day[i]),
+            **dict(zip(FEEDER_NAMES, one.totals[i].tolist(), strict=True)),
+        }
+        for one in played
+        for i in range(len(days))
+    ]
+
+
+COLUMNS = {
+    "social cost, EUR/day": lambda row: f"{row['cost_eur']['mean']:.1f}",
+    "bills": lambda row: f"{row['bill_eur']:.1f}",
+    "days with violations, %": lambda row: _interval(row["days_any_percent"]),
+    "voltage": lambda row: f"{row['days_voltage_percent']['mean']:.0f}",
+    "line": lambda row: f"{row['days_line_percent']['mean']:.0f}",
+    "transformer": lambda row: f"{row['days_trafo_percent']['mean']:.0f}",
+    "pu h": lambda row: f"{row['voltage_violation_pu_h']:.2f}",
+    "overload, h": lambda row: f"{row['overload_h']:.1f}",
+    "voltages, pu": lambda row: f"{row['lowest_pu']:.3f} to {row['highest_pu']:.3f}",
+    "line, %": lambda row: f"{row['line_percent']:.0f}",
+    "transformer, %": lambda row: f"{row['trafo_percent']:.0f}",
+    "losses, kWh": lambda row: f"{row['loss_kwh']:.0f}",
+    "curtailed, kWh": lambda row: f"{row['curtailed_kwh']:.0f}",
+    "car energy missed, kWh": lambda row: f"{row['missed_kwh']:.1f}",
+}
+"""Figures of the table, one line each; a policy is a column."""
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:.0f} ({value['low']:.0f} to {value['high']:.0f})"
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """Print policies side by side from the content of ``results.json``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=results["scenario"]["title"], title_justify="left")
+    table.add_column("")
+    for row in results["rows"]:
+        table.add_column(row["policy"], justify="right")
+    for label, cell in COLUMNS.items():
+        table.add_row(label, *(cell(row) for row in results["rows"]))
+    Console(soft_wrap=True).print(table)
+
+
+def markdown_table(results: dict[str, Any]) -> str:
+    """The same in Markdown."""
+    scenario, rows = results["scenario"], results["rows"]
+    lines = [
+        f"| {scenario['name']} | " + " | ".join(row["policy"] for row in rows) + " |",
+        "|---|" + "---:|" * len(rows),
+    ]
+    lines += [
+        f"| {label} | " + " | ".join(cell(row) for row in rows) + " |"
+        for label, cell in COLUMNS.items()
+    ]
+    lines += [
+        "",
+        f"{scenario['feeder_days']} {scenario['split']} feeder-days ({scenario['draws']} draws of "
+        f"{scenario['houses']} houses, {scenario['days']} days); 95 % intervals over feeder-days.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""Play policies of the feeder on common random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+
+from flexgym.envs.feeder.accounts import (
+    FEEDER_COST,
+    FEEDER_NAMES,
+    GRID_KW,
+    HIGHEST_PU,
+    LINE_PERCENT,
+    LOWEST_PU,
+    TRAFO_PERCENT,
+    VIOLATION_H,
+)
+from flexgym.envs.feeder.coupling import ROUNDING
+from flexgym.envs.feeder.scenario import FeederScenario
+from flexgym.envs.feeder.simulation import FeederSimulation
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.policies.feeder import FeederPolicy
+
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class FeederDays:
+    """What is played: draw i of the houses on day i with random numbers of seed + i.
+
+    Attributes:
+        scenario: Grid, houses and days.
+        draw: Draws of the houses, shape (n,).
+        day: Days, shape (n,).
+        seed: First seed.
+    """
+
+    scenario: FeederScenario
+    draw: NDArray[np.int64]
+    day: NDArray[np.int64]
+    seed: int
+
+    @classmethod
+    def sample(cls, scenario: FeederScenario, n: int, seed: int) -> FeederDays:
+        """Sample n feeder-days that spread evenly over the draws and days."""
+        rng = np.random.default_rng([n, seed])
+
+        def spread(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            rounds = [rng.permutation(values) for _ in range(-(-n // len(values)))]
+            return np.concatenate(rounds)[:n]
+
+        return cls(scenario, spread(np.arange(scenario.draws)), spread(scenario.homes.days), seed)
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    def begin(self, part: slice, **settings: str) -> FeederSimulation:
+        """Simulation at the start of these feeder-days."""
+        day = self.day[part]
+        first = self.seed + (part.start or 0)
+        rngs = [seeding.np_random(first + i)[0] for i in range(len(day))]
+        simulation = FeederSimulation(
+            self.scenario, len(day), **{"observation": "compact", **settings}
+        )
+        simulation.begin(rngs, {"draw": self.draw[part], "day": day})
+        return simulation
+
+
+@dataclass(frozen=True)
+class Days:
+    """What happened on each feeder-day under a policy.
+
+    Attributes:
+        policy: Its name.
+        totals: Shape (n, names), columns `FEEDER_NAMES`.
+        grid_kw: Power drawn from the grid above, shape (n, T), kW.
+        violated: Whether a limit was violated, shape (n, T).
+        band_pu: Voltage band of the scenario.
+    """
+
+    policy: str
+    totals: Floats
+    grid_kw: Floats
+    violated: NDArray[np.bool_]
+    band_pu: tuple[float, float]
+
+    def total(self, name: str) -> Floats:
+        """One of `FEEDER_NAMES`, shape (n,)."""
+        return self.totals[:, FEEDER_NAMES.index(name)]
+
+    @property
+    def cost_eur(self) -> Floats:
+        """Social cost, shape (n,), EUR."""
+        return self.totals[:, FEEDER_COST]
+
+    @property
+    def broken(self) -> dict[str, NDArray[np.bool_]]:
+        """Whether any limit, the band, a line or a transformer was violated, each shape (n,)."""
+        low, high = self.band_pu
+        full = 100.0 * (1.0 + ROUNDING)
+        voltage = self.totals[:, HIGHEST_PU] > high + ROUNDING
+        voltage |= self.totals[:, LOWEST_PU] < low - ROUNDING
+        return {
+            "any": self.totals[:, VIOLATION_H] > 0.0,
+            "voltage": voltage,
+            "line": self.totals[:, LINE_PERCENT] > full,
+            "trafo": self.totals[:, TRAFO_PERCENT] > full,
+        }
+
+
+def rollout(
+    policy: FeederPolicy, days: FeederDays, progress: Callable[[int], object] | None = None
+) -> Days:
+    """Play a policy on every feeder-day.
+
+    Args:
+        policy: The policy.
+        days: What to play.
+        progress: Called with the number of feeder-days finished since the last call.
+    """
+    n = len(days)
+    totals = np.zeros((n, len(FEEDER_NAMES)))
+    grid_kw, violated = np.zeros((n, STEPS_PER_DAY)), np.zeros((n, STEPS_PER_DAY), dtype=bool)
+    for start in range(0, n, _CHUNK):
+        part = slice(start, min(start + _CHUNK, n))
+        simulation = days.begin(part, **policy.settings)
+        policy.begin(simulation)
+        for t in range(STEPS_PER_DAY):
+            simulation.step(policy.act(simulation))
+            period = simulation.period
+            grid_kw[part, t] = period[:, GRID_KW]
+            violated[part, t] = period[:, VIOLATION_H] > 0.0
+        totals[part] = simulation.episode
+        if progress:
+            progress(part.stop - part.start)
+    return Days(policy.name, totals, grid_kw, violated, days.scenario.band_pu)
+
+
+def trace(policy: FeederPolicy, days: FeederDays, index: int) -> tuple[FeederSimulation, tuple]:
+    """One feeder-day in full: the simulation, and its voltages and loadings by period.
+
+    Returns:
+        The simulation at the end; voltages (T, buses), loadings of lines (T, lines) and of
+        transformers (T, trafos).
+    """
+    simulation = days.begin(slice(index, index + 1), **policy.settings)
+    policy.begin(simulation)
+    seen: list[tuple[Floats, Floats, Floats]] = []
+    while not simulation.done:
+        simulation.step(policy.act(simulation))
+        loadings = simulation.line_loading_percent[0], simulation.trafo_loading_percent[0]
+        seen.append((simulation.v_pu[0], *loadings))
+    return simulation, tuple(np.stack(column) for column in zip(*seen, strict=True))
