@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -63,9 +64,8 @@ class FeederDays:
         day = self.day[part]
         first = self.seed + (part.start or 0)
         rngs = [seeding.np_random(first + i)[0] for i in range(len(day))]
-        simulation = FeederSimulation(
-            self.scenario, len(day), **{"observation": "compact", **settings}
-        )
+        chosen: dict[str, Any] = {"observation": "compact", **settings}
+        simulation = FeederSimulation(self.scenario, len(day), **chosen)
         simulation.begin(rngs, {"draw": self.draw[part], "day": day})
         return simulation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
@@ -64,8 +65,9 @@ def bootstrap(
     )
 
 
-def mean_interval(values: Floats, seed: int = 0) -> Interval:
+def mean_interval(episodes: ArrayLike, seed: int = 0) -> Interval:
     """Mean of episodes with its 95 % bootstrap interval."""
+    values = np.asarray(episodes, dtype=np.float64)
     rng = np.random.default_rng(seed)
     n = len(values)
     means = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flexgym.train.vec_env import ShapedReward, sb3_vec_env
+    from flexgym.train.vec_env import ShapedReward, sb3_house_rows, sb3_vec_env
 
-__all__ = ["ShapedReward", "sb3_vec_env"]
+__all__ = ["ShapedReward", "sb3_house_rows", "sb3_vec_env"]
 
 
 def __getattr__(name: str) -> Any:

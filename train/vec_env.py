@@ -12,6 +12,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from flexgym.envs.errors import ScenarioError
+from flexgym.envs.feeder.params import Share
+from flexgym.envs.feeder.vector_env import HouseRowsVectorEnv
 
 
 class BatchedVecEnv(VecEnv):
@@ -116,17 +118,18 @@ class BatchedVecEnv(VecEnv):
 
 
 class ShapedReward(VecEnvWrapper):
-    """Potential-based reward shaping for the house, in training only.
+    """Potential-based reward shaping for houses, in training only.
 
     ``(idle cost - cost + terminal price * change of energy) * scale`` with the energy of the
-    battery minus what the plugged-in car lacks. Subtracting what idling costs does not depend
+    battery minus what the plugged-in car lacks; on a feeder the house's share of the grid's
+    cost is part of its cost. Subtracting what idling costs does not depend
     on the action, and the potential terminal price * energy telescopes to the terminal
     payment, for the car to nothing: over a day the shaped return differs from minus the bill
     by a constant of the episode, so with discount 1 the optimum stays the same.
     Source: Ng, Harada, Russell, ICML 1999.
 
     Args:
-        venv: Batch of houses.
+        venv: Batch of houses: `sb3_vec_env` of the house, or `sb3_house_rows`.
         scale: Factor on the reward.
     """
 
@@ -158,6 +161,7 @@ class ShapedReward(VecEnvWrapper):
         ended = done.all()
         energy = happened["soc_kwh"] - (0.0 if ended else self.venv.get_attr("missing_kwh"))
         saved = happened["idle_eur"] - (happened["cost_eur"] - happened["terminal_eur"])
+        saved = saved - happened.get("grid_eur", 0.0)
         reward = saved + self._price * (energy - self._energy)
         if ended:
             self._begin()
@@ -182,5 +186,24 @@ def sb3_vec_env(
 
     batch = gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
     env = BatchedVecEnv(batch)
+    env.seed(seed)
+    return env
+
+
+def sb3_house_rows(
+    feeders: int, *, share: Share = "common", seed: int | None = None, **options: Any
+) -> BatchedVecEnv:
+    """SB3 `VecEnv` in which each house of each feeder is a row: parameter sharing.
+
+    Row ``i * H + h`` is house h of feeder i; its reward is minus its own cost and its share of
+    the grid's cost.
+
+    Args:
+        feeders: Number of feeders.
+        share: Who bears the grid's cost: ``"common"``, ``"local"`` or ``"marginal"``.
+        seed: Feeder i is seeded seed + i.
+        **options: As for `flexgym.envs.feeder.env.FeederEnv`.
+    """
+    env = BatchedVecEnv(HouseRowsVectorEnv(feeders, share, **options))
     env.seed(seed)
     return env

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flexgym.envs import House, Load
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, FEEDER_TERMS
 from flexgym.envs.feeder.params import SHARES, GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
@@ -32,7 +33,7 @@ def actions(rng, simulation, push=0.0):
 @pytest.fixture(scope="module")
 def narrow(mixed):
     """The mixed feeder with a narrow band and a small transformer: much is violated."""
-    network = mixed.network.with_transformer_rating(40.0)
+    network = mixed.network.with_transformer_rating(20.0)
     return FeederScenario("narrow", network, mixed.house_bus, mixed.homes, (0.995, 1.015), COSTS)
 
 
@@ -42,10 +43,7 @@ def expected_grid_costs(scenario, v_pu, line_percent, trafo_percent, loss_kw):
     low, high = scenario.band_pu
     v = np.delete(v_pu, network.slack_column)
     outside = np.maximum(v - high, 0.0) + np.maximum(low - v, 0.0)
-    below = {bus: kv for bus, kv in zip(network.bus_index, network.vn_kv, strict=True)}
-    kv = 0.4  # all lines of these grids
-    assert set(below.values()) == {20.0, kv}
-    lines = math.sqrt(3.0) * kv * 1e3 * network.line_limit_ka
+    lines = math.sqrt(3.0) * 0.4 * 1e3 * network.line_limit_ka  # all at 400 V
     over = (lines * np.maximum(line_percent / 100.0 - 1.0, 0.0)).sum()
     over += (network.trafo_rating_kva * np.maximum(trafo_percent / 100.0 - 1.0, 0.0)).sum()
     return {
@@ -186,40 +184,35 @@ def test_local_shares_fall_on_those_behind(radial_net, make_house, start):
     """On a line of three buses: what one house causes alone, it bears alone."""
     net = radial_net(5)
     net.line["from_bus"], net.line["to_bus"] = [1, 2, 3], [2, 3, 4]
-    rng = np.random.default_rng(0)
-    idle = make_house(rng, battery=None, pv_kwp=0.0, car=None)
-    idle = [idle.__class__(None, 0.0, 5.0, 30.0, 30.0) for _ in range(3)]
-    idle = [type(h)(**{**h.__dict__, "load": type(h.load)(energy_kwh=0.0)}) for h in idle]
-    driver = make_house(rng, pv_kwp=0.0, load=type(idle[0].load)(energy_kwh=0.0))
-    costs = GridCosts(1.0, 500.0, 2.0)
+    nothing = Load(energy_kwh=0.0)
+    idle = House(None, 0.0, 5.0, 30.0, 30.0, load=nothing)
+    driver = make_house(np.random.default_rng(0), pv_kwp=0.0, load=nothing)
     scenario = FeederScenario.from_pandapower(
-        net, buses=[2, 3, 4], houses=[*idle[:2], driver], days=[40], costs=costs,
-        band_pu=(1.018, 1.05), uncertainty="none",
+        net, buses=[2, 3, 4], houses=[idle, idle, driver], days=[40], uncertainty="none",
+        band_pu=(1.018, 1.05), costs=GridCosts(1.0, 500.0, 2.0),
     )  # fmt: skip
     simulation = start(scenario, 1, share="local", detail=True)
-    for _ in range(96):
+    charged = 0
+    while not simulation.done:
         simulation.step(np.ones((1, 3, 2)))
-        shares, outcome = simulation.grid_eur[0], simulation.outcome[0]
-        assert outcome[:2, COLUMN["meter_kw"]].tolist() == [0.0, 0.0]
-        if outcome[2, COLUMN["meter_kw"]] < 1.0:
-            continue
-        v = np.array([simulation.v_pu[0, bus] for bus in (2, 3, 4)])
-        voltages = 0.25 * 500.0 * np.maximum(1.018 - v, 0.0)
-        common = shares[0] - voltages[0]
-        # Idle houses bear their own voltage and a third of what nobody causes: the busbar's
-        # voltage.
-        assert shares[1] - voltages[1] == pytest.approx(common, abs=1e-9)
-        busbar = 0.25 * 500.0 * max(1.018 - simulation.v_pu[0, 1], 0.0)
-        assert common == pytest.approx(busbar / 3, abs=1e-9)
+        shares, meter_kw = simulation.grid_eur[0], simulation.outcome[0, :, COLUMN["meter_kw"]]
+        assert meter_kw[:2].tolist() == [0.0, 0.0]
+        outside = 0.25 * 500.0 * np.maximum(1.018 - simulation.v_pu[0], 0.0)
         grid = simulation.period[0, 6:9].sum()
-        assert shares[2] == pytest.approx(grid - shares[:2].sum(), abs=1e-9)
-        assert shares[2] > 10 * shares[0] > 0
-        break
-    else:
-        pytest.fail("the car never charged")
+        assert shares.sum() == pytest.approx(grid, abs=1e-9)
+        if meter_kw[2] == 0.0:
+            np.testing.assert_allclose(shares, grid / 3, rtol=0, atol=1e-9)
+            continue
+        # Nobody causes the voltage of the busbar, where no house stands, and the iron losses
+        # before the transformer (half of them in pandapower's model); all bear them alike.
+        iron = 0.25 * 1.0 * 0.5 * net.trafo.pfe_kw[0] * 1.02**2
+        common = (outside[1] + iron) / 3
+        np.testing.assert_allclose(shares[:2], outside[2:4] + common, rtol=0, atol=1e-4)
+        charged += 1
+    assert charged > 5
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_energy_balances_after_every_step(data, mixed, radial_net, start):
     """Slack = houses + losses, whatever the grid, the batch and the actions."""
