@@ -187,5 +187,7 @@ def update_block(document: Path, name: str, text: str) -> None:
         RunError: The document cannot be read or lacks the marks.
     """
     content, first, last = block_marks(document, name)
-    head, rest = content.split(first)
-    document.write_text(head + first + text + last + rest.split(last)[1])
+    begin = content.index(first) + len(first)
+    # An empty block's marks share their line break.
+    end = content.index(last, begin - 1)
+    document.write_text(content[:begin] + text + content[end:])

@@ -68,7 +68,7 @@ def grid_cost(world, limits, totals, i):
 
 @compiled
 def account(world, size, sums, limits, totals, period):
-    """Fill in the numbers of `FEEDER_NAMES`, shape (names, G).
+    """Fill in the numbers of `FEEDER_NAMES`, shape (G, names).
 
     Args:
         world: See `flexgym.envs.feeder.coupling.World`.
@@ -82,17 +82,17 @@ def account(world, size, sums, limits, totals, period):
     for n in range(LANES):
         i = n % size
         for k in range(HOUSE_TERMS):
-            period[k, i] += sums[(IMPORT_EUR + k) * LANES + n]
-        period[CURTAILED_KWH, i] += DT_H * sums[CURTAILED_KW * LANES + n]
-        period[UNSERVED_KWH, i] += DT_H * sums[UNSERVED_KW * LANES + n]
-        period[MISSED, i] += sums[MISSED_KWH * LANES + n]
+            period[i, k] += sums[(IMPORT_EUR + k) * LANES + n]
+        period[i, CURTAILED_KWH] += DT_H * sums[CURTAILED_KW * LANES + n]
+        period[i, UNSERVED_KWH] += DT_H * sums[UNSERVED_KW * LANES + n]
+        period[i, MISSED] += sums[MISSED_KWH * LANES + n]
     for i in range(size):
         loss, voltage, overload = grid_cost(world, limits, totals, i)
         cost = loss + voltage + overload
         for k in range(HOUSE_TERMS):
-            cost += period[k, i]
-        period[LOSS_EUR, i], period[VOLTAGE_EUR, i] = loss, voltage
-        period[OVERLOAD_EUR, i], period[FEEDER_COST, i] = overload, cost
+            cost += period[i, k]
+        period[i, LOSS_EUR], period[i, VOLTAGE_EUR] = loss, voltage
+        period[i, OVERLOAD_EUR], period[i, FEEDER_COST] = overload, cost
         _limits(world, limits, totals, i, period)
 
 
@@ -100,36 +100,37 @@ def account(world, size, sums, limits, totals, period):
 def _limits(world, limits, totals, i, period):
     if not np.isfinite(totals[0, sweep.LOSSES_KW, i]):
         buses = len(world.bus_node)
-        period[COLLAPSES, i] = 1.0
-        period[VIOLATION_H, i] = DT_H
-        period[VOLTAGE_VIOLATIONS, i] = buses
-        period[VOLTAGE_VIOLATION_PU_H, i] = DT_H * world.band[0] * buses
+        period[i, COLLAPSES] = 1.0
+        period[i, VIOLATION_H] = DT_H
+        period[i, VOLTAGE_VIOLATIONS] = buses
+        period[i, VOLTAGE_VIOLATION_PU_H] = DT_H * world.band[0] * buses
         return
     line, trafo = limits[0, coupling.LINE, i], limits[0, coupling.TRAFO, i]
     outside = limits[0, coupling.COUNT, i]
     over = max(line, trafo) > 100.0 * (1.0 + coupling.ROUNDING)
-    period[LOSS_KWH, i] = DT_H * totals[0, sweep.LOSSES_KW, i]
-    period[GRID_KW, i] = totals[0, sweep.SLACK_KW, i]
-    period[HIGHEST_PU, i] = limits[0, coupling.HIGHEST, i]
-    period[LOWEST_PU, i] = limits[0, coupling.LOWEST, i]
-    period[LINE_PERCENT, i], period[TRAFO_PERCENT, i] = line, trafo
-    period[VOLTAGE_VIOLATIONS, i] = outside
-    period[VOLTAGE_VIOLATION_PU_H, i] = DT_H * limits[0, coupling.EXCESS, i]
-    period[OVERLOAD_KWH, i] = DT_H * limits[0, coupling.OVERLOAD, i]
-    period[OVERLOAD_H, i] = DT_H if over else 0.0
-    period[VIOLATION_H, i] = DT_H if over or outside > 0.0 else 0.0
+    period[i, LOSS_KWH] = DT_H * totals[0, sweep.LOSSES_KW, i]
+    period[i, GRID_KW] = totals[0, sweep.SLACK_KW, i]
+    period[i, HIGHEST_PU] = limits[0, coupling.HIGHEST, i]
+    period[i, LOWEST_PU] = limits[0, coupling.LOWEST, i]
+    period[i, LINE_PERCENT], period[i, TRAFO_PERCENT] = line, trafo
+    period[i, VOLTAGE_VIOLATIONS] = outside
+    period[i, VOLTAGE_VIOLATION_PU_H] = DT_H * limits[0, coupling.EXCESS, i]
+    period[i, OVERLOAD_KWH] = DT_H * limits[0, coupling.OVERLOAD, i]
+    period[i, OVERLOAD_H] = DT_H if over else 0.0
+    period[i, VIOLATION_H] = DT_H if over or outside > 0.0 else 0.0
 
 
 @compiled
 def collect(period, episode, begin):
-    """Add a period, shape (names, G), to the episode: sums, and the worst of the extremes."""
-    for k in range(period.shape[0]):
-        for i in range(period.shape[1]):
-            now = period[k, i]
-            before = episode[k, i]
-            if k < SUMS:
-                episode[k, i] = now if begin else before + now
+    """Add a period, shape (G, names), to the episode: sums, and the worst of the extremes."""
+    for i in range(period.shape[0]):
+        for k in range(SUMS):
+            episode[i, k] = period[i, k] if begin else episode[i, k] + period[i, k]
+        for k in range(SUMS, period.shape[1]):
+            now = period[i, k]
+            if begin:
+                episode[i, k] = now
             elif k == LOWEST_PU:
-                episode[k, i] = now if begin else min(before, now)
+                episode[i, k] = min(episode[i, k], now)
             else:
-                episode[k, i] = now if begin else max(before, now)
+                episode[i, k] = max(episode[i, k], now)

@@ -1,8 +1,8 @@
 """How episodes of feeders are drawn: uniform numbers in, houses, weather, prices and noise out.
 
 An episode takes uniform numbers for: draw of the houses, day, state of charge of each house,
-period by period weather and price of the feeder; and, in single precision, the noise of each
-house's consumption.
+period by period weather and price of the feeder; and, in 16 bits, the noise of each house's
+consumption.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ T = STEPS_PER_DAY
 
 
 def numbers(houses: int) -> tuple[int, int]:
-    """Uniform numbers an episode takes: of the feeder (float64), of the noise (float32)."""
+    """Uniform numbers an episode takes: of the feeder (float64), of the noise (16 bits)."""
     return 2 + houses + 2 * T, houses * T
 
 
@@ -135,7 +135,7 @@ class Draw:
         size = batch.first.shape[1]
         of_feeder, of_noise = numbers(scenario.n_houses)
         self._uniform = np.zeros((size, of_feeder))
-        self._noise = np.zeros((size, of_noise), dtype=np.float32)
+        self._noise = np.zeros((size, of_noise), dtype=np.uint16)
 
     def __call__(
         self,
@@ -159,7 +159,8 @@ class Draw:
             used = part.stop - part.start
             for i, rng in enumerate(rngs[part]):
                 rng.random(out=uniform[i])
-                rng.random(out=self._noise[i], dtype=np.float32)
+                bits = rng.bytes(2 * self._noise.shape[1])
+                self._noise[i] = np.frombuffer(bits, dtype="<u2")
             drawn = (uniform[:used, 0] * scenario.draws).astype(np.int64)
             draw[part] = np.where(draw[part] < 0, drawn, draw[part])
             drawn = homes.days[(uniform[:used, 1] * len(homes.days)).astype(np.int64)]
@@ -253,7 +254,7 @@ def realise(world, shape, noise_table, first, state, noise, home, w, shared, loa
         noise_table: Load factors and their cumulated shares.
         first: Quarter-hour at which each feeder starts, shape (G,).
         state: Markov states, shape (T, G).
-        noise: Uniform numbers, shape (G, H * T).
+        noise: Uniform numbers in 65536ths, shape (G, H * T).
         home: Position of each house in the pool, shape (H * G,).
         w: Numbers of the houses, flat.
         shared: Sun, weather factor, import and export price, shape (T, 4, G), overwritten.
@@ -277,7 +278,7 @@ def realise(world, shape, noise_table, first, state, noise, home, w, shared, loa
             kwh[i] = w[lanes.place(h, size) + lanes.LOAD_KWH * lanes.LANES + i]
         for t in range(T):
             for i in range(size):
-                u, k = noise[i, h * T + t], 0
+                u, k = (noise[i, h * T + t] + 0.5) / 65536.0, 0
                 for j in range(len(shares) - 1):
                     k += u >= shares[j]
                 load[t, h * size + i] = kwh[i] * world.year[begin[i] + t] * factors[k]

@@ -38,8 +38,7 @@ class Group(NamedTuple):
         shared: Sun, weather factor, import and export price of each feeder, shape
             (groups, T, 4, G).
         load: Consumption of each house, shape (groups, T, H * G), kW.
-        period: What the last period says, shape (groups, len(FEEDER_NAMES), G).
-        episode: The same of the episode so far.
+        episode: What the episode so far says, shape (groups, G, len(FEEDER_NAMES)).
         v_pu: Voltage of each node, shape (groups, nodes, G).
         loading: Loading of each element, shape (groups, elements, G), %.
     """
@@ -52,7 +51,6 @@ class Group(NamedTuple):
     state: NDArray[np.int16]
     shared: Floats
     load: Floats
-    period: Floats
     episode: Floats
     v_pu: Floats
     loading: Floats
@@ -139,13 +137,12 @@ def rest(feeders, seen):
         inject(size, count, world.house_node, w, block)
         run_power_flow(world, scratch)
         keep(world, size, count, w, out, totals, batch.v_pu[g], batch.loading[g])
-        batch.period[g, :] = 0.0
         batch.episode[g, :] = 0.0
         observe_compact(0, size, count, g * size, w, seen)
 
 
 @compiled
-def advance(feeders, t, last, actions, seen, reward):
+def advance(feeders, t, last, actions, period, seen, reward):
     """Play one period on every feeder of a batch.
 
     Args:
@@ -153,6 +150,7 @@ def advance(feeders, t, last, actions, seen, reward):
         t: Period.
         last: Whether it is the day's last.
         actions: Shape (n, H * a), in [-1, 1].
+        period: What happens, shape (groups * G, names), overwritten; columns `FEEDER_NAMES`.
         seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
         reward: Minus each house's own cost and share of the grid's, shape (n, H),
             overwritten; (0, H) for none.
@@ -183,11 +181,12 @@ def advance(feeders, t, last, actions, seen, reward):
         )  # fmt: skip
         inject(size, count, world.house_node, w, block)
         run_power_flow(world, scratch)
-        account(world, size, scratch.sums, limits, totals, batch.period[g])
-        collect(batch.period[g], batch.episode[g], t == 0)
+        now = period[g * size : (g + 1) * size]
+        account(world, size, scratch.sums, limits, totals, now)
+        collect(now, batch.episode[g], t == 0)
         keep(world, size, count, w, out, totals, batch.v_pu[g], batch.loading[g])
         if share >= 0:
-            share_cost(world, share, size, count, w, scratch, batch.period[g])
+            share_cost(world, share, size, count, w, scratch, now)
         if not last:
             sense(world, batch, g, t + 1, False)
         observe_compact(t + 1, size, count, g * size, w, seen)

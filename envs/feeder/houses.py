@@ -183,7 +183,7 @@ def act(kind, t, last, with_pv, with_reactive, blocks, w, out, sums, detail, kep
                 )  # fmt: skip
                 reactive += w[at + REACTIVE_ACTION * LANES] * most
             w[at + Q_KVAR * LANES] = reactive
-            write(out, i, happened)
+            write(out, i, happened, detail)
         for i in range(LANES):
             at = o + i
             leaves = w[at + (VISIT + DEPARTURE) * LANES] == t + 1

@@ -82,8 +82,11 @@ def visit_at(w, at):
 
 
 @inlined
-def write(out, at, happened):
-    """Write the outcomes of a lane, one by one: a loop would keep them from the registers."""
+def write(out, at, happened, idle):
+    """Write the outcomes of a lane, one by one: a loop would keep them from the registers.
+
+    What idling costs, the last one, is only written if ``idle``.
+    """
     out[at + 0] = happened[0]
     out[at + 64] = happened[1]
     out[at + 128] = happened[2]
@@ -100,4 +103,5 @@ def write(out, at, happened):
     out[at + 832] = happened[13]
     out[at + 896] = happened[14]
     out[at + 960] = happened[15]
-    out[at + 1024] = happened[16]
+    if idle:
+        out[at + 1024] = happened[16]

@@ -31,7 +31,7 @@ def share_cost(world, rule, size, count, w, scratch, period):
         count: Houses on a feeder, H.
         w: Numbers of the group's houses, flat; GRID_EUR is overwritten.
         scratch: Solved block of the group; ``marginal`` overwrites it.
-        period: From `account`, shape (names, G).
+        period: From `account`, shape (G, names).
     """
     block, out, totals, limits = views(scratch)
     if rule == _COMMON:
@@ -50,7 +50,7 @@ def share_cost(world, rule, size, count, w, scratch, period):
 def _cost(period, i):
     cost = 0.0
     for k in range(LOSS_EUR, OVERLOAD_EUR + 1):
-        cost += period[k, i]
+        cost += period[i, k]
     return cost
 
 

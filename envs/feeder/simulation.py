@@ -25,6 +25,8 @@ from flexgym.envs.household.simulation import CURTAILMENTS
 T = STEPS_PER_DAY
 REACTIVE = ("load", "action")
 """Reactive power of the houses: that of their consumption alone, or their inverters' besides."""
+_OWN = ("period", "reward", "seen")
+"""What the last step has left, besides the state."""
 RESET_OPTIONS = ("draw", "day", "soc_kwh")
 
 
@@ -131,8 +133,7 @@ class FeederSimulation:
             state=np.zeros((groups, T, size), dtype=np.int16),
             shared=np.zeros((groups, T, 4, size)),
             load=np.zeros((groups, T, houses * size)),
-            period=np.zeros((groups, names, size)),
-            episode=np.zeros((groups, names, size)),
+            episode=np.zeros((groups, size, names)),
             v_pu=np.zeros((groups, len(tree.parent), size)),
             loading=np.zeros((groups, len(tree.element_node), size)),
         )
@@ -153,6 +154,8 @@ class FeederSimulation:
         self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
         self._observer.begin(self.draw, self.day)
         self._seen = self._new_seen()
+        self._period = np.zeros((self.n, len(FEEDER_NAMES)))
+        self._reward = np.zeros((self.n, self.scenario.n_houses))
         rest(self._feeders, self._seen)
         self.t = 0
 
@@ -217,13 +220,14 @@ class FeederSimulation:
             )
         seen = self._new_seen()
         reward = np.empty((self.n if self._shared else 0, self.scenario.n_houses))
-        bad = advance(self._feeders, self.t, self.t == T - 1, played, seen, reward)
+        period = np.empty((self._groups * self._size, len(FEEDER_NAMES)))
+        bad = advance(self._feeders, self.t, self.t == T - 1, played, period, seen, reward)
         if bad >= 0:
             raise ActionError(
                 f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash "
                 "the policy's output."
             )
-        self._seen, self._reward = seen, reward
+        self._seen, self._reward, self._period = seen, reward, period[: self.n]
         self.t += 1
 
     def _new_seen(self) -> np.ndarray:
@@ -264,7 +268,7 @@ class FeederSimulation:
     @property
     def cost_eur(self) -> Floats:
         """Social cost of the last period, shape (n,), EUR."""
-        return self.batch.period[:, FEEDER_COST].ravel()[: self.n]
+        return self._period[:, FEEDER_COST]
 
     @property
     def reward_eur(self) -> Floats:
@@ -305,12 +309,12 @@ class FeederSimulation:
     @property
     def period(self) -> Floats:
         """What the last period says, shape (n, names), columns `FEEDER_NAMES`."""
-        return self._of_feeders(self.batch.period)
+        return self._period
 
     @property
     def episode(self) -> Floats:
         """What the episode so far says, shape (n, names): sums, worst of the extremes."""
-        return self._of_feeders(self.batch.episode)
+        return self.batch.episode.reshape(-1, len(FEEDER_NAMES))[: self.n]
 
     @property
     def v_pu(self) -> Floats:
@@ -369,8 +373,8 @@ class FeederSimulation:
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, as plain arrays."""
         state = {name: getattr(self.batch, name).copy() for name in Group._fields}
-        own = {"draw": self.draw.copy(), "day": self.day.copy(), "seen": self._seen.copy()}
-        return {"t": self.t, **own, **state}
+        own = {name: getattr(self, f"_{name}").copy() for name in _OWN}
+        return {"t": self.t, "draw": self.draw.copy(), "day": self.day.copy(), **own, **state}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -391,5 +395,6 @@ class FeederSimulation:
                 mine[...] = saved[name]
         self.t = int(saved["t"])
         self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
-        self._seen = np.array(saved["seen"])
+        for name in _OWN:
+            setattr(self, f"_{name}", np.array(saved[name]))
         self._observer.begin(self.draw, self.day)

@@ -143,7 +143,7 @@ class FeederVectorEnv(_Batch):
         return dict(zip(FEEDER_NAMES, self.simulation.period.T, strict=True))
 
     def _totals(self) -> dict[str, Any]:
-        return {"totals": dict(zip(FEEDER_NAMES, self.simulation.episode.T.copy(), strict=True))}
+        return {"totals": dict(zip(FEEDER_NAMES, self.simulation.episode.copy().T, strict=True))}
 
     def _reset_info(self) -> dict[str, Any]:
         return {"draw": self.simulation.draw.copy(), "day": self.simulation.day.copy()}

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
+from flexgym.evaluate import feeder
 from flexgym.evaluate.bench import figures as bench
+from flexgym.evaluate.bench import grid
 from flexgym.evaluate.report import markdown_table, update_block
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +28,19 @@ def test_examples_run(block, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("block", "folder", "table"),
+    ("block", "folder", "table", "document"),
     [
-        ("household", "household", markdown_table),
-        ("bench", "bench-household", bench.markdown_table),
+        ("household", "household", markdown_table, "README.md"),
+        ("bench", "bench-household", bench.markdown_table, "README.md"),
+        ("feeder", "feeder-stress", feeder.markdown_table, "docs/feeder.md"),
+        ("bench-feeder", "bench-feeder", bench.markdown_table, "docs/feeder.md"),
+        ("bench-grid", "bench-grid", grid.markdown_table, "docs/feeder.md"),
     ],
 )
-def test_tables_of_the_readme_are_those_on_file(block, folder, table):
+def test_tables_are_those_on_file(block, folder, table, document):
     results = json.loads((ROOT / "docs" / "results" / folder / "results.json").read_text())
     shown = f"<!-- {block} -->\n{table(results)}\n<!-- end {block} -->"
-    assert shown in (ROOT / "README.md").read_text()
+    assert shown in (ROOT / document).read_text()
 
 
 def test_links_lead_somewhere():
@@ -44,9 +49,10 @@ def test_links_lead_somewhere():
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def test_a_block_is_replaced_and_nothing_else(tmp_path):
+@pytest.mark.parametrize("old", ["old\n", "old\nlines\n", ""])
+def test_a_block_is_replaced_and_nothing_else(old, tmp_path):
     document = tmp_path / "a.md"
-    document.write_text("before\n<!-- x -->\nold\n<!-- end x -->\nafter\n")
+    document.write_text(f"before\n<!-- x -->\n{old}<!-- end x -->\nafter\n")
     update_block(document, "x", "new\nlines")
     assert document.read_text() == "before\n<!-- x -->\nnew\nlines\n<!-- end x -->\nafter\n"
     with pytest.raises(RunError, match="lacks the marks"):

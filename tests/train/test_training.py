@@ -112,6 +112,28 @@ def test_shaping_changes_the_return_by_a_constant_of_the_episode(policy):
         np.testing.assert_allclose(shaped, 0.0, atol=1e-4)
 
 
+def test_shaping_of_house_rows_counts_their_share_of_the_grid():
+    from flexgym.train import ShapedReward, sb3_house_rows
+
+    inner = sb3_house_rows(2, scenario="stress", share="local", seed=3, observation="compact")
+    env = ShapedReward(inner, scale=2.0)
+    assert env.reset().shape == (86, 6)
+    start = inner.last_info
+    constant = -start["terminal_eur_per_kwh"] * start["soc_kwh"]
+    rng = np.random.default_rng(1)
+    shaped, idle, grid = np.zeros(86), np.zeros(86), np.zeros(86)
+    for _ in range(96):
+        _, reward, done, infos = env.step(rng.uniform(-1, 1, (86, 2)))
+        info = inner.last_info.get("final_info", inner.last_info)
+        shaped += reward
+        idle += info["idle_eur"]
+        grid += info["grid_eur"]
+    assert done.all()
+    returns = np.array([info["episode"]["r"] for info in infos])
+    np.testing.assert_allclose(shaped / 2.0, returns + idle + constant, rtol=1e-5, atol=1e-3)
+    assert grid.max() > 0.0
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algorithm):
     from flexgym.policies.learned import Learned

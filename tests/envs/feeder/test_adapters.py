@@ -70,10 +70,18 @@ def test_they_are_made_by_name(benchmark_scenario):
     if hasattr(pettingzoo, "register"):
         from flexgym.envs import FEEDER
 
-        made = pettingzoo.make_parallel(FEEDER, scenario=scenario)
-        assert made.unwrapped.possible_agents == parallel.possible_agents
-        made = pettingzoo.make_aec(FEEDER, scenario=scenario)
-        assert made.possible_agents == parallel.possible_agents
+        for kind in ("parallel", "aec"):
+            made = pettingzoo.make(kind, FEEDER, scenario=scenario)
+            assert made.possible_agents == parallel.possible_agents
+        made = pettingzoo.make("parallel", FEEDER, scenario=scenario)
+        made.reset(seed=0)
+        steps = 0
+        while made.agents:
+            *_, over, cut, _ = made.step({a: np.zeros(2) for a in made.agents})
+            steps += 1
+        assert steps == 96
+        assert all(over.values())
+        assert not any(cut.values())
 
 
 def single_rows(n):
