@@ -97,7 +97,7 @@ def _draw_power(axes: Axes, played: Sequence[Days], rating: float) -> None:
     for sign in (1.0, -1.0):
         axes.axhline(sign * rating, color="#1a1a1a", linestyle=DASHED, linewidth=1.0)
     axes.annotate(
-        f"transformer {rating:.0f} kVA", (at[len(at) // 2], rating), xytext=(24, 4),
+        f"transformer {rating:.0f} kVA", (at[len(at) // 2], rating), xytext=(64, 4),
         textcoords="offset points", fontsize=9,
     )  # fmt: skip
     axes.set_title("Power drawn from the grid above: mean, 10 to 90 % of the days")

@@ -1,171 +1,261 @@
-"""The centralised optimum of a feeder-day with perfect foresight, as one linear program."""
+"""The centralised optimum of a feeder-day that is known in advance, as one linear program.
+
+All houses and the grid at once: the best that any organisation of the feeder could reach.
+First each house for itself; then limits and losses enter where the AC power flow of the plan
+asks for them, until it agrees with the program.
+"""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
-from flexgym.baselines.feeder.feeder_day import FeederDay
+from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck
+from flexgym.baselines.feeder.network_rows import GridDuals, NetworkRows
 from flexgym.baselines.feeder.stacked_houses import StackedHouses
-from flexgym.envs.errors import PowerFlowError, SolverError
-from flexgym.envs.grid.linear import LinDistFlow
-from flexgym.envs.grid.power_flow import RadialPowerFlow
+from flexgym.baselines.household.linear_program import PerfectForesight
+from flexgym.envs.errors import SolverError
 from flexgym.envs.household.params import DT_H, Floats
 
-W = 1000.0
+LOSS_ROUNDS = 6
+"""Rounds in which the program's losses are made more exact."""
+MAX_ROUNDS = 20
+LOSS_GAP_EUR = 0.02
+"""Losses are exact enough where the program underestimates their cost by no more, EUR."""
+SETTLED = 2e-5
+"""Voltage (pu) and share of a rating within which program and power flow shall agree."""
+HELD_PU, HELD_PERCENT = 1e-4, 0.1
+"""A limit that is exceeded by less counts as held."""
+_LOSS_POINTS = (0.0, 0.3, 0.6, 1.0)
+_UNUSED = 1e-6  # pu h and kVAh
+_PLANNED = ("battery_kw", "car_kw", "pv_used_kw", "meter_kw", "unserved_kw", "missed_kwh")
+_GRID_TERMS = ("loss_eur", "voltage_eur", "overload_eur")
+_OPTIONS = (
+    ("output_flag", False),
+    ("threads", 1),
+    ("primal_feasibility_tolerance", 1e-9),
+    ("dual_feasibility_tolerance", 1e-9),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CentralOptimum:
+    """The optimal plan of all houses, what it costs, and what the grid is worth in it.
+
+    Attributes:
+        battery_kw: Battery powers, shape (H, T), kW, charging positive.
+        car_kw: Powers of the cars, likewise.
+        pv_used_kw: PV power used, shape (H, T), kW.
+        meter_kw: Power at the meters, shape (H, T), kW, import positive.
+        unserved_kw: Load left unserved, shape (H, T), kW.
+        missed_kwh: Energy that cars lack at a departure at the period's end, shape (H, T), kWh.
+        house_eur: Each house's own cost, shape (H,), EUR.
+        loss_eur: Cost of the losses by the AC power flow, EUR.
+        voltage_eur: Cost of voltages outside the band by the AC power flow, EUR.
+        overload_eur: Cost of overload by the AC power flow, EUR.
+        bound_eur: The program's optimum, EUR. No strict bound: the limits in it are linear,
+            exact at the plan.
+        selfish_eur: Sum of the houses' own optima, EUR: a strict bound, without the grid.
+        duals: What limits are worth, and what power costs the grid.
+        check: What the AC power flow says of the plan.
+        slack_pu_h: Voltage outside the band that the program pays for, pu h, all buses.
+        slack_kvah: Overload that the program pays for, kVAh, all branches.
+        rounds: Linear programs solved.
+        limits: Limits that have got a row.
+        settled: Whether program and power flow agree in the end.
+    """
+
+    battery_kw: Floats
+    car_kw: Floats
+    pv_used_kw: Floats
+    meter_kw: Floats
+    unserved_kw: Floats
+    missed_kwh: Floats
+    house_eur: Floats
+    loss_eur: float
+    voltage_eur: float
+    overload_eur: float
+    bound_eur: float
+    selfish_eur: float
+    duals: GridDuals
+    check: GridCheck
+    slack_pu_h: float
+    slack_kvah: float
+    rounds: int
+    limits: int
+    settled: bool
+
+    @property
+    def cost_eur(self) -> float:
+        """Social cost of the plan by the AC power flow, EUR."""
+        return float(self.house_eur.sum()) + self.loss_eur + self.voltage_eur + self.overload_eur
+
+    @property
+    def gap_eur(self) -> float:
+        """How far the plan's cost may lie above the optimum, EUR, up to the linear limits."""
+        return self.cost_eur - self.bound_eur
+
+    @property
+    def worst_excess_pu(self) -> float:
+        """Largest voltage outside the band, pu."""
+        return float(self.check.excess_pu.max())
+
+    @property
+    def worst_loading_percent(self) -> float:
+        """Highest loading of a line or transformer, %."""
+        return float(self.check.loading_percent.max())
+
+    @property
+    def uses_slack(self) -> bool:
+        """Whether the program breaks a limit and pays for it."""
+        return self.slack_pu_h > _UNUSED or self.slack_kvah > _UNUSED
+
+    @property
+    def holds_limits(self) -> bool:
+        """Whether the AC power flow finds every limit held, within 1e-4 pu and 0.1 %."""
+        loading = self.worst_loading_percent
+        return self.worst_excess_pu <= HELD_PU and loading <= 100.0 + HELD_PERCENT
+
 
 class CentralProgram:
-    def __init__(self, day: FeederDay, costs=None, near=(0.003, 95.0)):
-        self.day, self.costs = day, costs or day.costs
-        self.near = near
+    """The persistent HiGHS model of a feeder-day.
+
+    Args:
+        day: The day.
+    """
+
+    def __init__(self, day: FeederDay) -> None:
+        self.day = day
         self.houses = StackedHouses(day)
-        self.h = h = highspy.Highs()
-        for k, v in (("output_flag", False), ("threads", 1),
-                     ("primal_feasibility_tolerance", 1e-9), ("dual_feasibility_tolerance", 1e-9)):
-            h.setOptionValue(k, v)
-        self.houses.pass_to(h)
-        self.ncol = int(self.houses.first[-1])
-        self.lin = LinDistFlow(day.network)
-        self.flow = RadialPowerFlow(day.network)
-        self.q = day.reactive_kvar().T @ day.at_bus
-        nodes, first = np.unique(day.network.bus_node, return_index=True)
-        self.counted = first[nodes > 0]
-        hb = day.house_bus
-        self.vcoef = -2.0 * W * self.lin.resistance[:, hb]
-        self.bcoef = self.lin.subtree[:, hb]
-        self.rows = {}
-        self.theta = None
-        self.log = []
+        self._highs = highspy.Highs()
+        for option, setting in _OPTIONS:
+            self._highs.setOptionValue(option, setting)
+        self.houses.pass_to(self._highs)
+        self.grid = NetworkRows(self._highs, self.houses, day)
 
-    def add_cols(self, costs, lower=0.0):
-        n0 = self.h.getNumCol()
-        for c in costs:
-            self.h.addCol(float(c), lower, highspy.kHighsInf, 0, np.array([],np.int32), np.array([]))
-        return n0
+    def solve(self, *, all_limits: bool = False) -> CentralOptimum:
+        """Solve, add what the power flow asks for, and solve again until they agree.
 
-    def solve_lp(self):
-        h = self.h
-        h.run()
-        if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            print('retry', h.getModelStatus())
-            h.clearSolver(); h.run()
-        if h.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(str(h.getModelStatus()))
-        x = np.asarray(h.getSolution().col_value)
-        self.x = x
-        self.obj = h.getInfo().objective_function_value
-        self.plans = self.houses.plans(x)
-        self.meter = np.stack([p.meter_kw for p in self.plans])
-        self.house_eur = sum(p.cost_eur for p in self.plans)
-        return x
+        Args:
+            all_limits: Whether every limit has a row from the start, for tests.
 
-    def judge(self):
-        day = self.day
-        self.p = self.meter.T @ day.at_bus
-        r = self.flow.solve(self.p, self.q)
-        assert r.converged.all()
-        v = r.v_pu[:, self.counted]
-        lo, hi = day.band_pu
-        self.ac = r
-        self.loading = np.hstack([r.line_loading_percent, r.trafo_loading_percent])
-        self.ex = np.maximum(np.maximum(v-hi, lo-v), 0)
-        self.over = np.maximum(self.loading/100-1, 0)*day.rating_kva
-        c = self.costs
-        self.loss_eur = DT_H*c.loss_eur_per_kwh*r.losses_kw.sum()
-        self.pen = DT_H*c.voltage_eur_per_pu_h*self.ex.sum(), DT_H*c.overload_eur_per_kwh*self.over.sum()
-        return self.house_eur + self.loss_eur + sum(self.pen)
+        Raises:
+            SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
+            ConvexityError: The optimum is nothing that a house could play.
+        """
+        grid, centre = self.grid, None
+        bound, plans, check = self._run()
+        # Everybody's own optimum is far from that of all: the plain model will do.
+        grid.linearise(None, check.q_kvar)
+        for share in _LOSS_POINTS:
+            grid.add_losses(share * check.p_kw, check.q_kvar)
+        if all_limits:
+            grid.add(grid.all_limits())
+        grid.add(grid.at_the_slack())
+        grid.add(grid.near(check))
+        grid.bound(np.zeros(self.day.periods), self._row_dual)
+        for rounds in range(2, MAX_ROUNDS + 1):
+            bound, plans, check = self._run()
+            grid.linearise(check, check.q_kvar)
+            refines = rounds <= 1 + LOSS_ROUNDS and self._loss_gap_eur(check) > LOSS_GAP_EUR
+            losses = check.losses_kw if refines else grid.losses_kw(self._x)
+            moved = grid.bound(losses, self._row_dual)
+            if not refines and self._agrees(check) and moved <= SETTLED:
+                return self._optimum(bound, plans, check, rounds, settled=True)
+            if rounds == MAX_ROUNDS:
+                break
+            if refines:
+                # Tangents at the mean of the plans so far tell more than at the last.
+                centre = check.p_kw if centre is None else 0.5 * (centre + check.p_kw)
+                grid.add_losses(centre, check.q_kvar)
+            grid.add(grid.near(check))
+            grid.bound(losses, self._row_dual)
+        return self._optimum(bound, plans, check, MAX_ROUNDS, settled=False)
 
-    def cut(self, models, p):
-        h, T, H = self.h, self.day.periods, len(self.day.houses)
-        if self.costs.loss_eur_per_kwh == 0: return
-        if self.theta is None:
-            self.theta = self.add_cols([DT_H*self.costs.loss_eur_per_kwh]*T)
-        for t, m in enumerate(models):
-            if m is None: continue
-            f = m.loss_factor[self.day.house_bus]
-            rhs = m.losses(np.zeros_like(p[t]), self.q[t])
-            idx = np.concatenate([self.houses.meter_columns(t), [self.theta+t]]).astype(np.int32)
-            h.addRow(float(rhs), highspy.kHighsInf, len(idx), idx, np.concatenate([-f, f, [1.0]]))
+    def _run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
+        """Solve the program as it is: its optimum, the houses' plans, and their power flow."""
+        highs = self._highs
+        for attempt in ("warm", "cold", "ipm"):
+            if attempt != "warm":
+                # A stale basis can mislead the simplex.
+                highs.clearSolver()
+                highs.setOptionValue("solver", "ipm" if attempt == "ipm" else "choose")
+            highs.run()
+            status = highs.getModelStatus()
+            if status == highspy.HighsModelStatus.kOptimal:
+                break
+        highs.setOptionValue("solver", "choose")
+        if status != highspy.HighsModelStatus.kOptimal:
+            raise SolverError(
+                f"HiGHS ended with {highs.modelStatusToString(status)}; expected an optimum. "
+                "Check prices and series for extreme values."
+            )
+        solution = highs.getSolution()
+        self._x: Floats = np.asarray(solution.col_value)
+        self._row_dual: Floats = np.asarray(solution.row_dual)
+        plans = self.houses.plans(self._x)
+        meter, unserved = (
+            np.stack([getattr(plan, name) for plan in plans])
+            for name in ("meter_kw", "unserved_kw")
+        )
+        bound = float(highs.getInfo().objective_function_value)
+        return bound, plans, self.day.judge(meter, unserved)
 
-    def linearise(self):
-        day = self.day
-        models = []
-        for t in range(day.periods):
-            try: models.append(self.lin.corrected(self.p[t], self.q[t]))
-            except PowerFlowError: models.append(None)
-        self.models = models
-        return models
+    def _loss_gap_eur(self, check: GridCheck) -> float:
+        """What the losses cost more than the program counts with, EUR."""
+        gap = np.nan_to_num(check.losses_kw) - self.grid.losses_kw(self._x)
+        return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
-    def update_rows(self):
-        day, lo, hi = self.day, *self.day.band_pu
-        nv, nl = self.near
-        v = self.ac.v_pu
-        new = []
-        for t in range(day.periods):
-            for b in self.counted:
-                if v[t,b] > hi-nv or v[t,b] < lo+nv:
-                    if ('v',t,b) not in self.rows: new.append(('v',t,b))
-            for l in np.flatnonzero(self.loading[t] > nl):
-                if ('b',t,l) not in self.rows: new.append(('b',t,l))
-        c = self.costs
-        for kind,t,i in new:
-            cols = self.houses.meter_columns(t)
-            price = c.voltage_eur_per_pu_h if kind=='v' else c.overload_eur_per_kwh
-            coef = self.vcoef[i] if kind=='v' else self.bcoef[i]
-            k = self.add_cols([DT_H*price]*2)
-            sc = (2*W*lo, -2*W*hi) if kind=='v' else (1.0,-1.0)
-            idx = np.concatenate([cols,[k,k+1]]).astype(np.int32)
-            val = np.concatenate([coef,-coef,sc])
-            keep = val != 0
-            self.rows[kind,t,i] = self.h.getNumRow()
-            self.h.addRow(-highspy.kHighsInf, highspy.kHighsInf, int(keep.sum()), idx[keep], val[keep])
-        # right-hand sides
-        zero = np.zeros_like(self.p)
-        w0 = np.stack([m.squared_voltage(z,q) for m,z,q in zip(self.models, zero, self.q)])
-        f0 = np.stack([m.flows(z,q)[0] for m,z,q in zip(self.models, zero, self.q)])
-        cap = np.stack([m.caps_kw(q) for m,q in zip(self.models, self.q)])
-        for (kind,t,i),r in self.rows.items():
-            if kind=='v':
-                a,b = W*(lo*lo-w0[t,i]), W*(hi*hi-w0[t,i])
-            else:
-                a,b = -cap[t,i]-f0[t,i], cap[t,i]-f0[t,i]
-            self.h.changeRowBounds(r, a, b)
-        return len(new)
+    def _agrees(self, check: GridCheck) -> bool:
+        """Whether the power flow finds no more violated than the program pays for."""
+        slack_pu, slack_kva = self.grid.slacks(self._x)
+        voltage = (check.excess_pu - slack_pu).max()
+        overload = ((check.overload_kva - slack_kva) / self.day.rating_kva).max()
+        return bool(voltage <= SETTLED and overload <= SETTLED)
 
-    def solve(self, rounds=12, verbose=True, fractions=(0.0,0.4,0.7)):
-        T0 = time.process_time()
-        self.history=[]
-        for k in range(rounds):
-            t0=time.process_time()
-            self.solve_lp()
-            t1=time.process_time()
-            social = self.judge()
-            ref = self.obj
-            self.history.append((self.obj, social))
-            if verbose:
-                v=self.ac.v_pu[:,self.counted]
-                print(f"{k:2d} lp {t1-t0:6.2f}s obj {self.obj:10.4f} social {social:10.4f} house {self.house_eur:9.3f} loss {self.loss_eur:6.3f} pen {self.pen[0]:8.3f} {self.pen[1]:8.3f} v {v.min():.4f} {v.max():.4f} load {self.loading.max():6.1f} rows {len(self.rows)} it {self.h.getInfo().simplex_iteration_count}", flush=True)
-            t0=time.process_time()
-            self.linearise()
-            if k==0:
-                keep=self.p
-                for a in fractions:
-                    self.cut([self.lin.corrected(a*p,q) for p,q in zip(self.p,self.q)], self.p)
-            self.cut(self.models, self.p)
-            n=self.update_rows()
-            t1=time.process_time()
-            if verbose: print(f"     lin {t1-t0:.2f}s new {n}")
-        return self
+    def _optimum(
+        self,
+        bound: float,
+        plans: list[PerfectForesight],
+        check: GridCheck,
+        rounds: int,
+        settled: bool,
+    ) -> CentralOptimum:
+        if not np.isfinite(check.losses_kw).all():
+            raise SolverError(
+                "the power flow of the plan has no solution; expected a plan that the network "
+                "can carry. Raise the prices of violated limits."
+            )
+        for block, plan in zip(self.houses.blocks, plans, strict=True):
+            block.check(plan)
+        series = {name: np.stack([getattr(plan, name) for plan in plans]) for name in _PLANNED}
+        slack_pu, slack_kva = self.grid.slacks(self._x)
+        return CentralOptimum(
+            **series,
+            house_eur=np.array([plan.cost_eur for plan in plans]),
+            **dict(zip(_GRID_TERMS, check.costs_eur(self.day.costs), strict=True)),
+            bound_eur=bound,
+            selfish_eur=self.houses.own_eur,
+            duals=self.grid.duals(self._row_dual),
+            check=check,
+            slack_pu_h=DT_H * float(slack_pu.sum()),
+            slack_kvah=DT_H * float(slack_kva.sum()),
+            rounds=rounds,
+            limits=self.grid.count,
+            settled=settled,
+        )
 
-    def duals(self):
-        d=np.asarray(self.h.getSolution().row_dual)
-        lo,hi=self.day.band_pu
-        out=[]
-        for (kind,t,i),r in self.rows.items():
-            if abs(d[r])<1e-9: continue
-            if kind=='v': out.append((kind,t,i,d[r]*W*2*(hi if d[r]<0 else lo)/DT_H))
-            else: out.append((kind,t,i,d[r]/DT_H))
-        return out
+
+def central_optimum(day: FeederDay) -> CentralOptimum:
+    """The centralised optimum of a feeder-day that is known in advance.
+
+    Args:
+        day: The day.
+
+    Raises:
+        SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
+        ConvexityError: The optimum is nothing that a house could play.
+    """
+    return CentralProgram(day).solve()

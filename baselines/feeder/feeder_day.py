@@ -1,4 +1,4 @@
-"""A feeder-day that is known in advance, as the references of the feeder take it."""
+"""A feeder-day that is known in advance, and what the grid says of powers on it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flexgym.envs.feeder.homes import homes_of
 from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
-from flexgym.envs.grid import Network
-from flexgym.envs.household.params import Floats, House, Series
+from flexgym.envs.grid import Network, RadialPowerFlow
+from flexgym.envs.household.params import DT_H, Floats, House, Series
 
 Ints = NDArray[np.int64]
 
@@ -75,11 +75,63 @@ class FeederDay:
         places[np.arange(len(self.houses)), self.house_bus] = 1.0
         return places
 
-    def reactive_kvar(self, unserved_kw: Floats | float = 0.0) -> Floats:
-        """Reactive power of what the houses consume, shape (H, T), kvar."""
+    @cached_property
+    def counted(self) -> Ints:
+        """Columns of the buses whose voltage counts: one a node, the slack's left out."""
+        nodes, first = np.unique(self.network.bus_node, return_index=True)
+        return first[nodes > 0]
+
+    def judge(self, meter_kw: Floats, unserved_kw: Floats) -> GridCheck:
+        """The AC power flow of powers at the meters.
+
+        Args:
+            meter_kw: Shape (H, T), kW, import positive.
+            unserved_kw: Load left unserved, shape (H, T), kW.
+        """
         load = np.stack([series.load_kw for series in self.series])
         tan_phi = np.array([house.load.tan_phi for house in self.houses])
-        return tan_phi[:, None] * (load - unserved_kw)
+        p_kw = meter_kw.T @ self.at_bus
+        q_kvar = (tan_phi[:, None] * (load - unserved_kw)).T @ self.at_bus
+        flow = RadialPowerFlow(self.network).solve(p_kw, q_kvar)
+        loading = np.hstack([flow.line_loading_percent, flow.trafo_loading_percent])
+        low, high = self.band_pu
+        excess = np.zeros_like(flow.v_pu)
+        v = flow.v_pu[:, self.counted]
+        excess[:, self.counted] = np.maximum(np.maximum(v - high, low - v), 0.0)
+        overload = np.maximum(loading / 100.0 - 1.0, 0.0) * self.rating_kva
+        return GridCheck(p_kw, q_kvar, flow.v_pu, loading, flow.losses_kw, excess, overload)
+
+
+@dataclass(frozen=True, eq=False)
+class GridCheck:
+    """What the AC power flow says; NaN in periods without a solution.
+
+    Attributes:
+        p_kw: Active power drawn at each bus, shape (T, bus), kW.
+        q_kvar: Reactive power, likewise.
+        v_pu: Voltages, shape (T, bus), pu.
+        loading_percent: Loading of lines, then transformers, shape (T, branch), %.
+        losses_kw: Losses, shape (T,), kW.
+        excess_pu: How far voltages lie outside the band, shape (T, bus); 0 at the slack's bus
+            and at all but one bus of those that switches join.
+        overload_kva: Apparent power above ratings, shape (T, branch), kVA.
+    """
+
+    p_kw: Floats
+    q_kvar: Floats
+    v_pu: Floats
+    loading_percent: Floats
+    losses_kw: Floats
+    excess_pu: Floats
+    overload_kva: Floats
+
+    def costs_eur(self, costs: GridCosts) -> tuple[float, float, float]:
+        """Cost of losses, of voltages outside the band and of overload, EUR."""
+        return (
+            float(DT_H * costs.loss_eur_per_kwh * self.losses_kw.sum()),
+            float(DT_H * costs.voltage_eur_per_pu_h * self.excess_pu.sum()),
+            float(DT_H * costs.overload_eur_per_kwh * self.overload_kva.sum()),
+        )
 
 
 def _ratings(scenario: FeederScenario) -> Floats:

@@ -1,4 +1,4 @@
-"""The linear programs of all houses of a feeder-day as one, with the basis of their optima."""
+"""The linear programs of all houses of a feeder-day as one, and the basis of their optima."""
 
 from __future__ import annotations
 
@@ -8,37 +8,43 @@ import highspy
 import numpy as np
 from scipy.sparse import block_diag, csc_matrix, csr_matrix
 
-from flexgym.baselines.feeder.feeder_day import FeederDay
-from flexgym.baselines.household.linear_program import (
-    HouseDayProgram,
-    PerfectForesight,
-)
+from flexgym.baselines.feeder.feeder_day import FeederDay, Ints
+from flexgym.baselines.household.linear_program import HouseDayProgram, PerfectForesight
+from flexgym.baselines.household.perfect_foresight import _wastes
+from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household.params import Floats, House, Series
+
+_METER_KW = 1e-6
 
 
 class HouseBlock(HouseDayProgram):
-    """The program of one house-day, solved, for a larger one to take up.
+    """The solved program of one house-day, for a larger one to take up.
 
     Attributes:
         own_eur: Cost of the house's own optimum.
+        matrix: Its rows, those without limits left out.
+        row_bounds: Their lower and upper limits, shape (2, rows).
+        column_bounds: Those of the columns, shape (2, columns).
+        cost: Cost of each column.
+        row_status: Basis of the optimum.
+        column_status: Likewise.
     """
 
     def __init__(self, house: House, series: Series, soc_kwh: float, terminal: float) -> None:
         super().__init__(house, len(series))
         self.load(series, terminal_eur_per_kwh=terminal)
         self.own_eur = self.run(soc_kwh=soc_kwh)
-        self.own = self.dispatch()
+        self.series = series
         lp, basis = self._highs.getLp(), self._highs.getBasis()
         matrix = lp.a_matrix_
         whole = csc_matrix(
             (matrix.value_, matrix.index_, matrix.start_), shape=(lp.num_row_, lp.num_col_)
         ).tocsr()
         low, high = np.array(lp.row_lower_), np.array(lp.row_upper_)
-        basic = highspy.HighsBasisStatus.kBasic
-        # Rows without limits (of a car that is away) weigh the simplex down.
-        kept = np.array([status != basic for status in basis.row_status])
+        # Rows without limits, of a car that is away, only weigh the simplex down.
+        kept = np.array([status != highspy.HighsBasisStatus.kBasic for status in basis.row_status])
         kept |= np.isfinite(low) | np.isfinite(high)
-        self.matrix: csr_matrix = whole[np.flatnonzero(kept)]
+        self.matrix = csr_matrix(whole[np.flatnonzero(kept)])
         self.row_bounds: Floats = np.stack([low, high])[:, kept]
         self.column_bounds: Floats = np.array([lp.col_lower_, lp.col_upper_])
         self.cost: Floats = np.array(lp.col_cost_)
@@ -50,6 +56,21 @@ class HouseBlock(HouseDayProgram):
         self._answer = SimpleNamespace(col_value=x)
         return self.dispatch()
 
+    def check(self, plan: PerfectForesight) -> None:
+        """Refuse a plan that the house cannot play.
+
+        Raises:
+            ConvexityError: It wastes energy, or leaves load unserved that could be served.
+        """
+        room = self.house.import_limit_kw - plan.meter_kw > _METER_KW
+        if _wastes(self.house, self.series, plan) or (room & (plan.unserved_kw > _METER_KW)).any():
+            raise ConvexityError(
+                f"the plan of the house at bus {self.house.bus!r} charges and discharges at once "
+                "or sheds load to relieve the grid, which no house can do; expected prices at "
+                "which that never pays. Raise the wear or the price of unserved load, or lower "
+                "the prices of violated limits."
+            )
+
 
 class StackedHouses:
     """All houses of a day, side by side.
@@ -57,21 +78,20 @@ class StackedHouses:
     Attributes:
         blocks: One a house.
         first: First column of each house, and the number of columns, shape (H + 1,).
+        own_eur: Sum of the houses' own optima, EUR: no plan costs the houses less.
     """
 
     def __init__(self, day: FeederDay) -> None:
+        terminal = day.terminal_eur_per_kwh
         self.blocks = [
-            HouseBlock(house, series, float(soc), float(terminal))
-            for house, series, soc, terminal in zip(
-                day.houses, day.series, day.soc_kwh, day.terminal_eur_per_kwh, strict=True
+            HouseBlock(house, series, float(soc), float(price))
+            for house, series, soc, price in zip(
+                day.houses, day.series, day.soc_kwh, terminal, strict=True
             )
         ]
-        self.first = np.cumsum([0, *(len(block.cost) for block in self.blocks)])
-
-    @property
-    def own_eur(self) -> float:
-        """Sum of the houses' own optima, EUR: what no plan undercuts."""
-        return sum(block.own_eur for block in self.blocks)
+        self.first: Ints = np.cumsum([0, *(len(block.cost) for block in self.blocks)])
+        self.own_eur = sum(block.own_eur for block in self.blocks)
+        self._periods = day.periods
 
     def pass_to(self, highs: highspy.Highs) -> None:
         """Make the houses the model, and their own optima its basis."""
@@ -80,14 +100,14 @@ class StackedHouses:
         rows = np.concatenate([block.row_bounds for block in blocks], axis=1)
         columns = np.concatenate([block.column_bounds for block in blocks], axis=1)
         lp = highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = matrix.shape
+        lp.num_row_, lp.num_col_ = rows.shape[1], columns.shape[1]
         lp.col_cost_ = np.concatenate([block.cost for block in blocks])
-        lp.col_lower_, lp.col_upper_ = columns
-        lp.row_lower_, lp.row_upper_ = rows
+        lp.col_lower_, lp.col_upper_ = columns[0], columns[1]
+        lp.row_lower_, lp.row_upper_ = rows[0], rows[1]
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.start_ = matrix.indptr.astype(np.int32)
         lp.a_matrix_.index_ = matrix.indices.astype(np.int32)
-        lp.a_matrix_.value_ = matrix.data
+        lp.a_matrix_.value_ = matrix.data.astype(np.float64)
         highs.passModel(lp)
         basis = highspy.HighsBasis()
         basis.col_status = [status for block in blocks for status in block.column_status]
@@ -103,7 +123,7 @@ class StackedHouses:
             for block, (begin, end) in zip(self.blocks, bounds, strict=True)
         ]
 
-    def meter_columns(self, t: int) -> np.ndarray:
+    def meter_columns(self, t: int) -> Ints:
         """Columns of what each house draws (H), then of what it feeds in (H), in a period."""
         drawn = self.first[:-1] + t
-        return np.concatenate([drawn, drawn + self.blocks[0].periods])
+        return np.concatenate([drawn, drawn + self._periods])

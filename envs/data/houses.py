@@ -58,6 +58,8 @@ class ScenarioRanges:
         car_need_kwh: Energy a car needs by departure, kWh.
         arrival_h: Mean and standard deviation of the time of arrival, hours.
         daily_trips: Whether every car makes a trip every day, at weekends as on weekdays.
+        steady_price: Whether the feeder's import price is as forecast; weather and consumption
+            are not.
         price_spread: Factor on the price's swing, for ``synthetic_prices``.
         export: Kind of export price, ``"fixed"`` or ``"spot"``.
         slack_pu: Voltage of the 20 kV bus, pu.
@@ -80,6 +82,7 @@ class ScenarioRanges:
     transformer_kva: float
     voltage_band_pu: Range = (0.95, 1.05)
     daily_trips: bool = True
+    steady_price: bool = False
 
 
 SCENARIOS: dict[str, ScenarioRanges] = {
@@ -98,6 +101,7 @@ SCENARIOS: dict[str, ScenarioRanges] = {
         slack_pu=1.0,
         transformer_kva=400.0,
         daily_trips=False,
+        steady_price=True,
     ),
     "summer_midday": ScenarioRanges(
         months=(5, 6, 7, 8),

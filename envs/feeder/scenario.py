@@ -30,7 +30,7 @@ from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.grid import Network
 from flexgym.envs.household.params import House
 from flexgym.envs.household.scenario import FEEDERS, HouseholdScenario
-from flexgym.envs.uncertainty import Uncertainty
+from flexgym.envs.uncertainty import MarkovChain, Uncertainty
 
 if TYPE_CHECKING:
     from pandapower import pandapowerNet
@@ -291,8 +291,16 @@ def _homes(
         pool,
         days,
         prices or synthetic_prices(ranges.price_spread, ranges.export),
-        Uncertainty.named("markov" if uncertainty is None else uncertainty),
+        _chains("markov" if uncertainty is None else uncertainty, ranges.steady_price),
         initial_soc,
         sessions,
         profiles,
     )
+
+
+def _chains(uncertainty: str | Uncertainty, steady_price: bool) -> Uncertainty:
+    """The chains by name; ``"markov"`` leaves out that of the price where it is steady."""
+    chains = Uncertainty.named(uncertainty)
+    if uncertainty == "markov" and steady_price:
+        return replace(chains, price=MarkovChain((1.0,), ((1.0,),)))
+    return chains

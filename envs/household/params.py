@@ -162,7 +162,7 @@ class Load:
     """How the household's own consumption is cut from the benchmark's profiles.
 
     Attributes:
-        profile: Name of a household profile of the extract, such as ``"H0-A"``.
+        profile: Name of a load profile: of the extract, such as ``"H0-A"``, or of your own.
         energy_kwh: Consumption of the year, kWh.
         shift_quarters: The household lives this many quarter-hours later than the profile.
         shift_weeks: Whole weeks by which the profile is moved, so that weekdays stay weekdays.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gymnasium.utils import seeding
 
+from flexgym.envs.data import load_grid
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.homes import homes_of
@@ -71,7 +72,7 @@ def test_nobody_pays_less_than_selfish(scenario):
     for name, cost in bills.items():
         assert (own <= cost + 1e-7).all(), name
         assert (own < cost - 0.01).mean() > 0.3, name  # a bound with room
-    assert (bills["unmanaged"] < bills["random"]).mean() > 0.9
+    assert (bills["unmanaged"] <= bills["random"]).mean() > 0.9
     grid = totals[:, [COLUMN[k] for k in ("loss_eur", "voltage_eur", "overload_eur")]].sum(axis=1)
     np.testing.assert_allclose(totals[:, COLUMN["cost_eur"]], own.sum(axis=1) + grid, atol=1e-8)
 
@@ -136,7 +137,10 @@ def test_a_policy_plays_one_feeder_as_it_plays_many(n):
 
 
 def test_model_predictive_houses_lie_between():
-    scenario = FeederScenario.create("winter_evening", draws=(0,), days=(10,))
+    buses = load_grid().load.bus.unique()[:5]
+    scenario = FeederScenario.from_pandapower(
+        load_grid(), scenario="winter_evening", buses=buses, days=(10,)
+    )
     costs = {name: play(named(name), scenario, 1)[0] for name in ("selfish", "mpc", "unmanaged")}
     assert (costs["selfish"] <= costs["mpc"] + 1e-7).all()
     assert costs["mpc"].sum() < costs["unmanaged"].sum()

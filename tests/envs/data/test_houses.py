@@ -114,6 +114,7 @@ def test_the_table_of_the_documentation():
         "car need, kWh": lambda s: span(s.car_need_kwh),
         "arrival, mean and sd, h": lambda s: "{:g}, {:g}".format(*s.arrival_h),
         "trips": lambda s: "daily" if s.daily_trips else "most days",
+        "price factor on the feeder": lambda s: "none" if s.steady_price else "Markov",
         "price spread": lambda s: f"{s.price_spread:g}",
         "export price": lambda s: s.export,
         "slack, pu": lambda s: f"{s.slack_pu:.3f}".removesuffix("0"),

@@ -44,8 +44,12 @@ def scenario_of(name, mixed, benchmark_scenario):
     return mixed if name == "mixed" else benchmark_scenario(name)
 
 
-@pytest.mark.parametrize("name", ["mixed", "stress", "calm"])
-@pytest.mark.parametrize(("n", "settings"), SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "n", "settings"),
+    [("mixed", *one) for one in SETTINGS]
+    + [("stress", *one) for one in SETTINGS[:4]]
+    + [("calm", *one) for one in SETTINGS[2:4]],
+)
 def test_a_day_of_every_house(name, n, settings, mixed, benchmark_scenario, start):
     scenario = scenario_of(name, mixed, benchmark_scenario)
     simulation = start(scenario, n, seed=17, detail=True, observation="full", **settings)
@@ -98,13 +102,13 @@ def test_what_happens_is_what_the_house_scenario_draws(n, mixed, benchmark_scena
         for i in range(n):
             rng = seeding.np_random(5 + i)[0]
             u = rng.random(2 + count + 2 * T)
-            noise = rng.random(count * T, dtype=np.float32).reshape(count, T)
+            noise = np.frombuffer(rng.bytes(2 * count * T), "<u2").reshape(count, T)
             draw, day = int(u[0] * scenario.draws), homes.days[int(u[1] * len(homes.days))]
             assert (simulation.draw[i], simulation.day[i]) == (draw, day)
             rows = np.zeros((count, 3 + 3 * T))
             rows[:, 2] = u[2 : 2 + count]
             rows[:, 3::3], rows[:, 4::3] = u[2 + count :: 2], u[3 + count :: 2]
-            rows[:, 5::3] = noise
+            rows[:, 5::3] = (noise + 0.5) / 65536
             house = draw * count + np.arange(count)
             expected = homes.draw(rows, house, np.full(count, day))
             mine = homes_of(simulation).episodes
@@ -221,7 +225,7 @@ def test_the_grid_is_pandapowers(name, mixed, benchmark_scenario, radial_net, st
                 np.add.at(powers[0], scenario.house_bus, p)
                 np.add.at(powers[1], scenario.house_bus, q)
                 net.load["p_mw"], net.load["q_mvar"] = powers / 1e3
-                pandapower.runpp(net, tolerance_mva=1e-10, max_iteration=30)
+                pandapower.runpp(net, tolerance_mva=1e-10, max_iteration=30, numba=False)
                 check(simulation, i, net, network, rating / allowed, p.sum())
 
 

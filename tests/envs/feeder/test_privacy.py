@@ -129,7 +129,7 @@ def test_another_house(street, undisturbed, observation, change):
 
 @pytest.mark.parametrize("observation", ["full", "compact"])
 def test_another_houses_car(street, undisturbed, observation):
-    none = {day: () for day in DAYS}
+    none = dict.fromkeys(DAYS, ())
     twice = {day: (Session(1, 20, 5.0, 22.0), Session(50, 96, 2.0, 20.0)) for day in DAYS}
     for sessions in (none, twice):
         second = play(street(sessions=sessions), observation=observation, share="local")
