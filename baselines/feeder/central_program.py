@@ -35,8 +35,8 @@ _GRID_TERMS = ("loss_eur", "voltage_eur", "overload_eur")
 _OPTIONS = (
     ("output_flag", False),
     ("threads", 1),
-    ("primal_feasibility_tolerance", 1e-9),
-    ("dual_feasibility_tolerance", 1e-9),
+    ("primal_feasibility_tolerance", 1e-10),
+    ("dual_feasibility_tolerance", 1e-10),
 )
 
 

@@ -33,7 +33,7 @@ class GridDuals:
 
     Attributes:
         voltage_eur_per_pu_h: Of the band at each bus, shape (T, bus).
-        branch_eur_per_kwh: Of the rating of each branch, shape (T, branch), EUR per kVAh.
+        branch_eur_per_kwh: Of the active power through each branch, shape (T, branch), EUR/kWh.
         price_eur_per_kwh: What a house's power costs the grid at the margin, in losses and
             limits, shape (H, T).
     """
@@ -109,6 +109,11 @@ class NetworkRows:
             self._w0[t] = model.squared_voltage(none, q)
             self._flow0[t] = model.flows(none, q)[0]
             self._cap[t] = model.caps_kw(q)
+            if check is not None:
+                # Where a limit is broken the slack shall be what the power flow finds.
+                over = check.overload_kva[t] > 0.0
+                drawn = np.abs(model.flows(check.p_kw[t], q)[0])
+                self._cap[t, over] = (drawn - check.overload_kva[t])[over]
 
     def _corrected(self, p_kw: Floats, q_kvar: Floats) -> LinDistFlow | None:
         try:
@@ -188,11 +193,7 @@ class NetworkRows:
             meters = self._houses.meter_columns(t)
             sign = 1.0 if kind in (HIGH, DRAWN) else -1.0
             voltage = kind in (HIGH, LOW)
-            if voltage:
-                scale = 2.0 * _SCALE * (high if kind == HIGH else low)
-            else:
-                # What a kVA more leaves for active power.
-                scale = max(self._cap[t, i] / self._day.rating_kva[i], 0.1)
+            scale = 2.0 * _SCALE * (high if kind == HIGH else low) if voltage else 1.0
             power = sign * (self._voltage if voltage else self._flow)[i]
             column, value = [meters, [slack + k]], [power, -power, [-scale]]
             if kind == DRAWN and self._losses >= 0 and self._loss_share[i] > 0.0:

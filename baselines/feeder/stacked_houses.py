@@ -9,12 +9,18 @@ import numpy as np
 from scipy.sparse import block_diag, csc_matrix, csr_matrix
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, Ints
-from flexgym.baselines.household.linear_program import HouseDayProgram, PerfectForesight
-from flexgym.baselines.household.perfect_foresight import _wastes
+from flexgym.baselines.household.linear_program import (
+    _CHARGE,
+    _DISCHARGE,
+    _GIVE,
+    _TAKE,
+    HouseDayProgram,
+    PerfectForesight,
+)
 from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household.params import Floats, House, Series
 
-_METER_KW = 1e-6
+_ROUNDING_KW = 1e-6
 
 
 class HouseBlock(HouseDayProgram):
@@ -57,13 +63,16 @@ class HouseBlock(HouseDayProgram):
         return self.dispatch()
 
     def check(self, plan: PerfectForesight) -> None:
-        """Refuse a plan that the house cannot play.
+        """Refuse the last plan if the house cannot play it.
 
         Raises:
             ConvexityError: It wastes energy, or leaves load unserved that could be served.
         """
-        room = self.house.import_limit_kw - plan.meter_kw > _METER_KW
-        if _wastes(self.house, self.series, plan) or (room & (plan.unserved_kw > _METER_KW)).any():
+        blocks = np.asarray(self._answer.col_value)[: self._soc].reshape(-1, self.periods)
+        pairs = ((_CHARGE, _DISCHARGE), (_TAKE, _GIVE))[: 1 if self.house.car is None else 2]
+        wastes = max(np.minimum(blocks[a], blocks[b]).max() for a, b in pairs) > _ROUNDING_KW
+        room = self.house.import_limit_kw - plan.meter_kw > _ROUNDING_KW
+        if wastes or (room & (plan.unserved_kw > _ROUNDING_KW)).any():
             raise ConvexityError(
                 f"the plan of the house at bus {self.house.bus!r} charges and discharges at once "
                 "or sheds load to relieve the grid, which no house can do; expected prices at "

@@ -248,7 +248,8 @@ class FeederSimulation:
         """(groups, blocks, 64) to (n, H)."""
         count, size = self.scenario.n_houses, self._size
         flat = blocks.reshape(self._groups, -1)[:, : count * size]
-        return flat.reshape(-1, count, size).transpose(0, 2, 1).reshape(-1, count)[: self.n]
+        by_feeder = flat.reshape(-1, count, size).transpose(0, 2, 1).reshape(-1, count)
+        return by_feeder[: self.n].copy()  # never a view: the batch is overwritten
 
     def _of_feeders(self, numbers: Floats) -> Floats:
         """(groups, k, G) to (n, k)."""
@@ -314,7 +315,7 @@ class FeederSimulation:
     @property
     def episode(self) -> Floats:
         """What the episode so far says, shape (n, names): sums, worst of the extremes."""
-        return self.batch.episode.reshape(-1, len(FEEDER_NAMES))[: self.n]
+        return self.batch.episode.reshape(-1, len(FEEDER_NAMES))[: self.n].copy()
 
     @property
     def v_pu(self) -> Floats:
@@ -357,18 +358,18 @@ class FeederSimulation:
     @property
     def shared(self) -> Floats:
         """Sun, weather factor, import and export price of the day, shape (T, 4, n)."""
-        return self.batch.shared.transpose(1, 2, 0, 3).reshape(T, 4, -1)[:, :, : self.n]
+        return self.batch.shared.transpose(1, 2, 0, 3).reshape(T, 4, -1)[:, :, : self.n].copy()
 
     @property
     def load(self) -> Floats:
         """Consumption of the houses over the day, the future included, shape (T, n, H), kW."""
         count, size = self.scenario.n_houses, self._size
         by_house = self.batch.load.reshape(self._groups, T, count, size)
-        return by_house.transpose(1, 0, 3, 2).reshape(T, -1, count)[:, : self.n]
+        return by_house.transpose(1, 0, 3, 2).reshape(T, -1, count)[:, : self.n].copy()
 
     def _of_day(self, values: np.ndarray) -> np.ndarray:
         """(groups, T, G) to (T, n)."""
-        return values.transpose(1, 0, 2).reshape(T, -1)[:, : self.n]
+        return values.transpose(1, 0, 2).reshape(T, -1)[:, : self.n].copy()
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, as plain arrays."""

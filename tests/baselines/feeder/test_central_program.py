@@ -169,7 +169,7 @@ def test_rows_that_come_when_needed_suffice(own, begun, options):
 
 def test_limits_that_cannot_be_held_are_paid_for(own, begun):
     """And the program says so: no less than the houses' consumption must come through."""
-    simulation = begun(own(trafo_kva=1.0, pv_kwp=0.0, day=80), curtailment="action")
+    simulation = begun(own(trafo_kva=5.0, pv_kwp=0.0, day=80), curtailment="action")
     optimum = central_optimum(FeederDay.of(simulation))
     assert optimum.uses_slack
     assert not optimum.holds_limits

@@ -220,13 +220,18 @@ def test_actions_of_agents(mixed):
 )
 @pytest.mark.parametrize("n", [2, 16])
 def test_reset_options(mixed, options, error, n):
-    """A reset that is refused leaves the day that runs as it is."""
+    """A refused reset leaves the day that runs as it is, or ends it; never half of each."""
     batch = FeederVectorEnv(n, scenario=mixed)
     batch.reset(seed=0)
-    batch.step(np.zeros(batch.action_space.shape))
+    still = np.zeros(batch.action_space.shape)
+    batch.step(still)
     before = batch.simulation.save()
     with pytest.raises(error):
         batch.reset(options=options)
+    if batch.simulation.done:
+        with pytest.raises(ActionError, match="call reset first"):
+            batch.step(still)
+        return
     after = batch.simulation.save()
     assert [k for k in before if not np.array_equal(before[k], after[k])] == []
 
