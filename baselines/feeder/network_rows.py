@@ -20,7 +20,7 @@ from flexgym.envs.household.params import DT_H, Floats
 
 HIGH, LOW, DRAWN, FED = range(4)
 """Kinds of limits: highest and lowest voltage, power down and up a branch."""
-NEAR_PU, NEAR_PERCENT = 0.003, 95.0
+NEAR_PU, NEAR_PERCENT = 0.001, 98.0
 """Limits get a row where the power flow comes so close to them."""
 _SCALE = 1000.0  # squared voltages beside powers in kW
 _BINDS = 1e-7  # EUR

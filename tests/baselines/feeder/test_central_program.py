@@ -149,7 +149,7 @@ def test_the_grids_prices_are_what_the_power_flow_says(solved):
     "options",
     [
         {"trafo_kva": 30.0},
-        {"slack_pu": 1.035, "length_km": 0.3},
+        {"trafo_kva": 250.0, "slack_pu": 1.04, "length_km": 0.3},
         {"day": 80, "trafo_kva": 25.0},
     ],
 )
@@ -169,12 +169,12 @@ def test_rows_that_come_when_needed_suffice(own, begun, options):
 
 def test_limits_that_cannot_be_held_are_paid_for(own, begun):
     """And the program says so: no less than the houses' consumption must come through."""
-    simulation = begun(own(trafo_kva=5.0, pv_kwp=0.0, day=80), curtailment="action")
+    simulation = begun(own(trafo_kva=1.0, pv_kwp=0.0, day=80), curtailment="action")
     optimum = central_optimum(FeederDay.of(simulation))
     assert optimum.uses_slack
     assert not optimum.holds_limits
     price = GridCosts().overload_eur_per_kwh
-    assert optimum.overload_eur == pytest.approx(price * optimum.slack_kvah, rel=2e-3)
+    assert optimum.overload_eur == pytest.approx(price * optimum.slack_kvah, rel=1e-4)
     played = play(optimum, simulation)
     assert played["overload_eur"] == pytest.approx(optimum.overload_eur, rel=1e-6)
     # Where a limit is broken its dual is the price.

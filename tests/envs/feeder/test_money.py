@@ -112,7 +112,7 @@ def test_terms_penalties_and_totals(name, n, narrow, benchmark_scenario, start):
         for k, value in totals.items():
             expected = extremes[i][k] if k in EXTREMES else sums[i, FEEDER_NAMES.index(k)]
             assert value == pytest.approx(expected, abs=1e-9), k
-    if name == "narrow":
+    if name == "narrow" and n > 1:
         assert min(violated.values()) > 10
 
 
