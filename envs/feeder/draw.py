@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flexgym.envs.charts.capability import capability
 from flexgym.envs.compiled import compiled
 from flexgym.envs.data.calendar import START_QUARTER
 from flexgym.envs.feeder import lanes
@@ -30,7 +31,7 @@ from flexgym.envs.household.dynamics import (
     RETENTION,
     check_soc,
 )
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.scenario import TERMINAL_SHARE
 from flexgym.envs.uncertainty import pick, tables
 
@@ -96,26 +97,10 @@ def house_pool(scenario: FeederScenario) -> Floats:
     for row, house in zip(pool, homes.houses, strict=True):
         row[lanes.TAN_PHI] = house.load.tan_phi
         row[lanes.HYBRID] = house.inverter == "hybrid"
-        row[lanes.PV_KVA] = _known(house.inverter_kva)
-        row[lanes.BATTERY_KVA] = _battery_kva(house)
-        row[lanes.PV_TAN_PHI] = _grid_code(house)
+        limits = capability(house)
+        row[lanes.PV_KVA], row[lanes.PV_TAN_PHI] = limits.kva, limits.tan_phi
+        row[lanes.BATTERY_KVA] = limits.battery_kva or 0.0
     return pool
-
-
-def _known(kva: float) -> float:
-    return kva if math.isfinite(kva) else 0.0
-
-
-def _battery_kva(house: House) -> float:
-    if house.inverter == "hybrid" or house.battery is None:
-        return 0.0
-    rating = house.battery_inverter_kva
-    return house.battery.power_kw if rating is None else _known(rating)
-
-
-def _grid_code(house: House) -> float:
-    least = house.min_power_factor
-    return 1e9 if least is None else math.tan(math.acos(least))
 
 
 class Draw:

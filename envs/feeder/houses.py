@@ -68,7 +68,8 @@ def reactive_limit(hybrid, pv_kva, battery_kva, pv_tan_phi, battery_kw, pv_used_
     """
     through = battery_kw - pv_used_kw if hybrid > 0.0 else pv_used_kw
     roof = np.sqrt(max(pv_kva * pv_kva - through * through, 0.0))
-    roof = min(roof, pv_tan_phi * pv_used_kw)
+    # No such rule is inf, and inf times no PV is no number.
+    roof = min(roof, pv_tan_phi * pv_used_kw) if pv_tan_phi < np.inf else roof
     store = np.sqrt(max(battery_kva * battery_kva - battery_kw * battery_kw, 0.0))
     return roof + store
 

@@ -162,16 +162,18 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         try:
             parts = [actions[agent] for agent in self.possible_agents]
             if len(actions) == houses and set(map(len, parts)) == {wide}:
-                return np.concatenate(parts)
-        except (KeyError, ValueError, TypeError) as error:
+                joint = np.concatenate(parts)
+                if joint.shape == (houses * wide,):
+                    return joint
+        except (KeyError, ValueError, TypeError, IndexError) as error:
             raise ActionError(
                 f"the actions cannot be read ({error!r}); expected a mapping with one array of "
                 f"shape ({wide},) for each of {self.possible_agents[0]} to "
                 f"{self.possible_agents[-1]}."
             ) from error
         raise ActionError(
-            f"got {len(actions)} actions of lengths {sorted(set(map(len, parts)))}; expected "
-            f"{houses} of length {wide}, one array a house."
+            f"got {len(actions)} actions of shapes {sorted(set(map(np.shape, parts)))}; expected "
+            f"{houses} of shape ({wide},), one array a house."
         )
 
     def _observations(self) -> dict[str, np.ndarray]:
@@ -198,9 +200,9 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here: arrays, agents and the state of the generator."""
+        saved = self.simulation.save()
         assert self._rng is not None
-        rng = self._rng.bit_generator.state
-        return {**self.simulation.save(), "rng": rng, "agents": list(self.agents)}
+        return {**saved, "rng": self._rng.bit_generator.state, "agents": list(self.agents)}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.

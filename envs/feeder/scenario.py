@@ -82,6 +82,8 @@ class FeederScenario:
                 f"got {len(self.homes.houses)} houses for {len(bus)} places; expected the same "
                 "number of houses in every draw. Pass one house a place."
             )
+        if not isinstance(self.costs, GridCosts):
+            raise ScenarioError(f"costs is {self.costs!r}; expected a flexgym GridCosts.")
         low, high = self.band_pu
         if not 0.0 < low < high < 2.0:
             raise ScenarioError(
@@ -108,7 +110,7 @@ class FeederScenario:
     def create(
         cls,
         scenario: str | FeederScenario = "calm",
-        split: str = "train",
+        split: str | None = None,
         *,
         draws: Iterable[int] | None = None,
         days: Iterable[int] | None = None,
@@ -122,7 +124,7 @@ class FeederScenario:
 
         Args:
             scenario: A key of ``flexgym.envs.data.SCENARIOS``, or one that is passed through.
-            split: ``"train"``, ``"validation"`` or ``"test"``: chooses days and draws.
+            split: ``"train"`` (default), ``"validation"`` or ``"test"``: chooses days and draws.
             draws: Seeds of the houses; None takes the split's first.
             days: Days of the year; None takes the split's in the months of the scenario.
             prices: None is the scenario's synthetic tariff.
@@ -136,7 +138,7 @@ class FeederScenario:
             ScenarioError: An option is unknown, empty or out of range.
         """
         if isinstance(scenario, FeederScenario):
-            given = (draws, days, prices, sessions, uncertainty, costs)
+            given = (split, draws, days, prices, sessions, uncertainty, costs)
             if any(value is not None for value in given) or initial_soc != INITIAL_SOC:
                 raise ScenarioError(
                     "got a FeederScenario and options beside it; expected one or the other. "
@@ -144,11 +146,13 @@ class FeederScenario:
                 )
             return scenario
         ranges = _ranges(scenario)
+        split = "train" if split is None else split
         if split not in FEEDERS:
             raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
         seeds = tuple(HOUSE_SEEDS[split][: FEEDERS[split]] if draws is None else draws)
         drawn = [feeder43(seed, scenario) for seed in seeds]
         network, house_bus = _benchmark(scenario)
+        _check_data(prices, sessions)
         months = split_days(split, months=ranges.months)
         chosen = months if days is None else np.asarray(list(days))
         if days is None and prices is not None:
@@ -157,8 +161,9 @@ class FeederScenario:
             drawn, seeds, scenario, chosen, prices, sessions, uncertainty, initial_soc, None
         )
         return cls(
-            scenario, network, house_bus, homes, ranges.voltage_band_pu, costs or GridCosts()
-        )
+            scenario, network, house_bus, homes, ranges.voltage_band_pu,
+            GridCosts() if costs is None else costs,
+        )  # fmt: skip
 
     @classmethod
     def from_pandapower(
@@ -205,6 +210,7 @@ class FeederScenario:
             ScenarioError: An option is unknown, empty or out of range.
         """
         ranges = _ranges(scenario)
+        _check_data(prices, sessions)
         network = Network.from_pandapower(net)
         if buses is None:
             loads = net.load[net.load.in_service]
@@ -236,7 +242,7 @@ class FeederScenario:
             drawn, seeds, scenario, chosen, prices, sessions, uncertainty, initial_soc, profiles,
             reactive=houses is None,
         )  # fmt: skip
-        return cls(name, network, places, homes, band_pu, costs or GridCosts())
+        return cls(name, network, places, homes, band_pu, GridCosts() if costs is None else costs)
 
 
 def _ranges(scenario: Any) -> Any:
@@ -246,6 +252,19 @@ def _ranges(scenario: Any) -> Any:
             "FeederScenario."
         )
     return SCENARIOS[scenario]
+
+
+def _check_data(prices: Any, sessions: Any) -> None:
+    if not isinstance(prices, Prices | None):
+        raise ScenarioError(
+            f"prices is {prices!r}; expected flexgym.envs.data.Prices. Read your file with "
+            "load_prices(path)."
+        )
+    if not isinstance(sessions, Sessions | None):
+        raise ScenarioError(
+            f"sessions is {sessions!r}; expected flexgym.envs.data.Sessions. Read your file with "
+            "load_sessions(path)."
+        )
 
 
 @cache

@@ -49,8 +49,10 @@ class FeederSimulation:
     day: Ints
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("draw", "day"):
-            raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
+        if name in ("draw", "day", "_period", "_reward", "_seen"):
+            raise ResetNeededError(
+                f"{name.strip('_')} is not there before an episode; call reset first."
+            )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __init__(
@@ -109,9 +111,9 @@ class FeederSimulation:
         block = new_block(self._world.tree, single=self._size == 1)
         limits = np.zeros((1, 7, *block[2].shape[2:]))
         sums = np.zeros((2, lanes.OUTCOMES * lanes.LANES))
-        self._feeders = Feeders(
-            self._world, self.batch, Scratch(*block, limits, *sums), settings, columns
-        )
+        scratch = Scratch(*block, limits, *sums)
+        self._parts = (self._world, self.batch, scratch, settings, columns)
+        self._feeders = Feeders(*self._parts)
         self._draw = Draw(scenario, self._world, self.batch, n)
         self._observer = FeederObserver(scenario, observation, n)
         self.observation_names = self._observer.names
@@ -119,6 +121,14 @@ class FeederSimulation:
         self._shape = (n, scenario.n_houses * len(self.action_names))
         self.action_map, self.curtailment = action_map, curtailment
         self.t = T  # nothing to play before `begin`
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: numba's reference is made anew."""
+        return {key: value for key, value in self.__dict__.items() if key != "_feeders"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._feeders = Feeders(*self._parts)
 
     def _allocate(self, detail: bool) -> Group:
         groups, size, houses = self._groups, self._size, self.scenario.n_houses
@@ -151,6 +161,7 @@ class FeederSimulation:
             StateError: A state of charge lies outside its battery's limits.
         """
         draw, day, soc_kwh = self._chosen(dict(options or {}))
+        self.t = T  # a day that cannot begin is over
         self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
         self._observer.begin(self.draw, self.day)
         self._seen = self._new_seen()
@@ -276,10 +287,10 @@ class FeederSimulation:
         """Minus each house's own cost and share of the grid's, shape (n, H), EUR.
 
         Raises:
-            ResetNeededError: The simulation was made without ``share``.
+            ScenarioError: The simulation was made without ``share``.
         """
         if not self._shared:
-            raise ResetNeededError("costs are not shared; make the simulation with share=.")
+            raise ScenarioError("costs are not shared; make the simulation with share=.")
         return self._reward
 
     @property
@@ -337,10 +348,10 @@ class FeederSimulation:
         """What happened in each house, shape (n, H, 17), columns `OUTCOME_NAMES`.
 
         Raises:
-            ResetNeededError: The simulation was made without ``detail``.
+            ScenarioError: The simulation was made without ``detail``.
         """
         if not self._detail:
-            raise ResetNeededError("outcomes are not kept; make the simulation with detail=True.")
+            raise ScenarioError("outcomes are not kept; make the simulation with detail=True.")
         blocks = self.batch.outcomes.reshape(self._groups, self._blocks, -1, lanes.LANES)
         columns = [self._by_feeder(blocks[:, :, k]) for k in range(len(OUTCOME_NAMES))]
         return np.stack(columns, axis=-1)
@@ -375,7 +386,19 @@ class FeederSimulation:
         """Everything needed to go on from here, as plain arrays."""
         state = {name: getattr(self.batch, name).copy() for name in Group._fields}
         own = {name: getattr(self, f"_{name}").copy() for name in _OWN}
-        return {"t": self.t, "draw": self.draw.copy(), "day": self.day.copy(), **own, **state}
+        return {
+            "made_of": self._made_of, "t": self.t, "draw": self.draw.copy(),
+            "day": self.day.copy(), **own, **state,
+        }  # fmt: skip
+
+    @property
+    def _made_of(self) -> tuple:
+        """What a saved state must agree with: scenario and options."""
+        scenario = self.scenario
+        return (
+            scenario.name, self.n, float(scenario.homes.rows[:, : lanes.VISIT].sum()),
+            self.action_names, self.action_map, self.observation_names, self._shared, self._detail,
+        )  # fmt: skip
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -383,17 +406,18 @@ class FeederSimulation:
         Raises:
             StateError: It is of another scenario, batch or version.
         """
-        for name in (*Group._fields, "draw", "day"):
-            mine = getattr(self.batch, name, None) if name in Group._fields else None
-            shape = (self.n,) if mine is None else mine.shape
-            got = np.shape(saved[name]) if name in saved else None
-            if got != shape:
-                raise StateError(
-                    f"{name} has shape {got}; expected {shape}. Restore into an environment "
-                    "made with the same options."
-                )
-            if mine is not None:
-                mine[...] = saved[name]
+        if saved.get("made_of") != self._made_of:
+            raise StateError(
+                f"the state is of {saved.get('made_of')}; expected one of {self._made_of}: "
+                "scenario, feeders, houses, actions, observation, share, detail. Restore into an "
+                "environment made with the same options."
+            )
+        for name in Group._fields:
+            mine = getattr(self.batch, name)
+            if np.shape(saved.get(name, 0.0)) != mine.shape:
+                raise StateError(f"{name} has another shape; expected {mine.shape}.")
+        for name in Group._fields:
+            getattr(self.batch, name)[...] = saved[name]
         self.t = int(saved["t"])
         self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
         for name in _OWN:

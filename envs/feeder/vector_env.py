@@ -9,7 +9,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from flexgym.envs.errors import ScenarioError
+from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.env import simulation_of, spaces
 from flexgym.envs.feeder.params import SHARES, Share
@@ -79,8 +79,12 @@ class _Batch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Play one period; see `FeederSimulation.step` for errors."""
-        simulation = self.simulation
-        simulation.step(np.asarray(actions).reshape(simulation.n, -1))
+        simulation, played = self.simulation, np.asarray(actions)
+        if played.shape != self.action_space.shape:
+            raise ActionError(
+                f"actions have shape {played.shape}; expected {self.action_space.shape}."
+            )
+        simulation.step(played.reshape(simulation.n, -1))
         reward, info = self._reward(), self._masked(self._info())
         if not simulation.done:
             return self._observe(), reward, self._none.copy(), self._none.copy(), info

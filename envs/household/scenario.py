@@ -23,7 +23,7 @@ from flexgym.envs.data import (
     synthetic_prices,
     synthetic_sessions,
 )
-from flexgym.envs.data.calendar import EPISODES, START_QUARTER, as_index
+from flexgym.envs.data.calendar import EPISODES, QUARTERS, START_QUARTER, as_index
 from flexgym.envs.errors import ScenarioError, SeriesError
 from flexgym.envs.household.dynamics import (
     CAPACITY,
@@ -125,6 +125,12 @@ class HouseholdScenario:
     def __post_init__(self) -> None:
         profiles = self.profiles or load_profiles()
         known = profiles.load
+        for name, row in (*known.items(), ("pv", profiles.pv)):
+            if np.shape(row) != (QUARTERS,) or not (np.isfinite(row).all() and np.min(row) >= 0):
+                raise ScenarioError(
+                    f"the profile {name!r} has shape {np.shape(row)} and perhaps gaps; expected "
+                    f"({QUARTERS},) numbers >= 0. Read your file with load_profiles_csv(path)."
+                )
         for i, house in enumerate(self.houses):
             if not isinstance(house, House):
                 raise ScenarioError(f"houses[{i}] is {house!r}; expected a flexgym.envs.House.")
