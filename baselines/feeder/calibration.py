@@ -56,15 +56,19 @@ class LimitWorth:
     settled: bool
 
 
-def limit_worths(scenario: str, days: int, split: str = "validation") -> Iterator[LimitWorth]:
+def limit_worths(
+    scenario: str | FeederScenario, days: int, split: str = "validation"
+) -> Iterator[LimitWorth]:
     """Solve days of a scenario that are spread evenly over its split, the draws in turn.
 
     Args:
-        scenario: A key of ``flexgym.envs.data.SCENARIOS``.
+        scenario: A key of ``flexgym.envs.data.SCENARIOS``, or a scenario.
         days: How many, at most those of the split.
         split: Where the days and houses are from.
     """
-    source = FeederScenario.create(scenario, split)
+    source = scenario
+    if not isinstance(source, FeederScenario):
+        source = FeederScenario.create(source, split)
     simulation = FeederSimulation(source, 1)
     every = source.homes.days
     places = np.unique(np.linspace(0, len(every) - 1, min(days, len(every))).round().astype(int))
@@ -80,7 +84,7 @@ def limit_worths(scenario: str, days: int, split: str = "validation") -> Iterato
         optimum = central_optimum(replace(known, costs=hard))
         priced = central_optimum(known)
         lines = len(known.network.line_index)
-        yield _worth(scenario, day, draw, lines, optimum, priced)
+        yield _worth(source.name, day, draw, lines, optimum, priced)
 
 
 def _worth(

@@ -56,7 +56,8 @@ class CentralOptimum:
         voltage_eur: Cost of voltages outside the band by the AC power flow, EUR.
         overload_eur: Cost of overload by the AC power flow, EUR.
         bound_eur: The program's optimum, EUR. No strict bound: the limits in it are linear,
-            exact at the plan.
+            exact at the plan; and where ties had to be broken it is above by up to 1e-6 EUR
+            per kWh into or out of a store.
         selfish_eur: Sum of the houses' own optima, EUR: a strict bound, without the grid.
         duals: What limits are worth, and what power costs the grid.
         check: What the AC power flow says of the plan.
@@ -162,7 +163,8 @@ class CentralProgram:
             refines = rounds <= 1 + LOSS_ROUNDS and self._loss_gap_eur(check) > LOSS_GAP_EUR
             losses = check.losses_kw if refines else grid.losses_kw(self._x)
             moved = grid.bound(losses, self._row_dual)
-            if not refines and self._agrees(check) and moved <= SETTLED:
+            settled = not refines and self._agrees(check) and moved <= SETTLED
+            if settled and not self.houses.discourage_waste(self._highs):
                 return self._optimum(bound, plans, check, rounds, settled=True)
             if rounds == MAX_ROUNDS:
                 break

@@ -18,9 +18,10 @@ from flexgym.baselines.household.linear_program import (
     PerfectForesight,
 )
 from flexgym.envs.errors import ConvexityError
-from flexgym.envs.household.params import Floats, House, Series
+from flexgym.envs.household.params import DT_H, Floats, House, Series
 
 _ROUNDING_KW = 1e-6
+_WASTE_EUR_PER_KWH = 1e-6
 
 
 class HouseBlock(HouseDayProgram):
@@ -62,17 +63,25 @@ class HouseBlock(HouseDayProgram):
         self._answer = SimpleNamespace(col_value=x)
         return self.dispatch()
 
+    def wastes(self) -> bool:
+        """Whether the last plan charges and discharges at once, so that energy goes astray."""
+        blocks = np.asarray(self._answer.col_value)[: self._soc].reshape(self._blocks, -1)
+        pairs = ((_CHARGE, _DISCHARGE), (_TAKE, _GIVE))[: 1 if self.house.car is None else 2]
+        return bool(max(np.minimum(blocks[a], blocks[b]).max() for a, b in pairs) > _ROUNDING_KW)
+
+    def store_columns(self) -> Ints:
+        """Columns of power into and out of battery and car."""
+        kinds = (_CHARGE, _DISCHARGE, _TAKE, _GIVE)[: 2 if self.house.car is None else 4]
+        return np.concatenate([kind * self.periods + np.arange(self.periods) for kind in kinds])
+
     def check(self, plan: PerfectForesight) -> None:
         """Refuse the last plan if the house cannot play it.
 
         Raises:
             ConvexityError: It wastes energy, or leaves load unserved that could be served.
         """
-        blocks = np.asarray(self._answer.col_value)[: self._soc].reshape(-1, self.periods)
-        pairs = ((_CHARGE, _DISCHARGE), (_TAKE, _GIVE))[: 1 if self.house.car is None else 2]
-        wastes = max(np.minimum(blocks[a], blocks[b]).max() for a, b in pairs) > _ROUNDING_KW
         room = self.house.import_limit_kw - plan.meter_kw > _ROUNDING_KW
-        if wastes or (room & (plan.unserved_kw > _ROUNDING_KW)).any():
+        if self.wastes() or (room & (plan.unserved_kw > _ROUNDING_KW)).any():
             raise ConvexityError(
                 f"the plan of the house at bus {self.house.bus!r} charges and discharges at once "
                 "or sheds load to relieve the grid, which no house can do; expected prices at "
@@ -101,6 +110,7 @@ class StackedHouses:
         self.first: Ints = np.cumsum([0, *(len(block.cost) for block in self.blocks)])
         self.own_eur = sum(block.own_eur for block in self.blocks)
         self._periods = day.periods
+        self._discouraged: set[int] = set()
 
     def pass_to(self, highs: highspy.Highs) -> None:
         """Make the houses the model, and their own optima its basis."""
@@ -131,6 +141,23 @@ class StackedHouses:
             block.plan(x[begin:end])
             for block, (begin, end) in zip(self.blocks, bounds, strict=True)
         ]
+
+    def discourage_waste(self, highs: highspy.Highs) -> bool:
+        """Break ties in which wasting energy costs nothing; whether there were new ones.
+
+        Houses that waste in the last plans get a price on every kWh into or out of a store, too
+        small to matter otherwise.
+        """
+        found = False
+        for k, block in enumerate(self.blocks):
+            if k not in self._discouraged and block.wastes():
+                self._discouraged.add(k)
+                columns = block.store_columns()
+                cost = block.cost[columns] + DT_H * _WASTE_EUR_PER_KWH
+                index = (self.first[k] + columns).astype(np.int32)
+                highs.changeColsCost(len(index), index, cost)
+                found = True
+        return found
 
     def meter_columns(self, t: int) -> Ints:
         """Columns of what each house draws (H), then of what it feeds in (H), in a period."""

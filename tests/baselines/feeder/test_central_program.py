@@ -14,6 +14,7 @@ from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
+from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid import RadialPowerFlow
 from flexgym.envs.household.dynamics import pv_range
 from flexgym.envs.household.params import DT_H
@@ -51,6 +52,18 @@ def stress():
 def solved(stress, begun):
     day = FeederDay.of(begun(stress, options=OPTIONS))
     return day, central_optimum(day)
+
+
+def test_a_day_of_a_batch_is_that_of_the_feeder_alone(own, begun):
+    batch = FeederSimulation(own(), 3)
+    batch.begin([np.random.default_rng(i) for i in range(3)])
+    alone, second = FeederDay.of(begun(own(), seed=1)), FeederDay.of(batch, 1)
+    for one, other in zip(alone.series, second.series, strict=True):
+        np.testing.assert_array_equal(one.load_kw, other.load_kw)
+        np.testing.assert_array_equal(one.import_eur_per_kwh, other.import_eur_per_kwh)
+        assert one.sessions == other.sessions
+    np.testing.assert_array_equal(alone.soc_kwh, second.soc_kwh)
+    assert alone.houses == second.houses
 
 
 def test_without_a_grid_it_is_the_sum_of_the_houses(stress, begun, unlimited):
@@ -190,6 +203,23 @@ def test_a_price_below_the_dual_is_not_exact(own, begun):
     for factor, breaks in ((0.7, True), (1.3, False)):
         costs = replace(day.costs, overload_eur_per_kwh=float(factor * worth))
         assert central_optimum(replace(day, costs=costs)).uses_slack == breaks
+
+
+def test_ties_that_waste_energy_are_broken(own, begun):
+    """Where surplus earns nothing and wear is free, a program may burn it in a battery."""
+    day = FeederDay.of(begun(own(trafo_kva=30.0)))
+    houses = tuple(
+        replace(house, battery=replace(house.battery, wear_eur_per_kwh=0.0)) for house in day.houses
+    )
+    series = tuple(
+        replace(each, export_eur_per_kwh=np.zeros(len(each.load_kw))) for each in day.series
+    )
+    program = CentralProgram(replace(day, houses=houses, series=series))
+    optimum = program.solve()
+    assert program.houses._discouraged
+    assert not any(block.wastes() for block in program.houses.blocks)
+    assert optimum.settled
+    assert -1e-3 < optimum.gap_eur < 0.05
 
 
 def test_a_solver_that_gives_up_is_an_error(own, begun):
