@@ -94,6 +94,8 @@ class NetworkRows:
 
     def linearise(self, check: GridCheck | None, q_kvar: Floats) -> None:
         """Shift the linear model to the operating points; None is the plain model."""
+        if check is None:
+            self._models = [None] * self._day.periods
         for t in range(self._day.periods):
             q = q_kvar[t]
             if check is None:

@@ -2,96 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
-from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.env import simulation_of, spaces
 from flexgym.envs.feeder.params import SHARES, Share
 from flexgym.envs.household.dynamics import OUTCOME_NAMES
+from flexgym.envs.lockstep import LockstepVectorEnv
 
 
-class _Batch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Feeders in lockstep; what a row is, subclasses say.
-
-    All episodes end together; the batch then resets in the same step and reports the last
-    observation and info as ``final_obs`` and ``final_info``.
-    """
-
-    metadata: ClassVar[dict[str, Any]] = {
-        "render_modes": [],
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+class _Batch(LockstepVectorEnv):
+    """Feeders in lockstep; a row is a feeder or a house."""
 
     def __init__(
-        self, feeders: int, rows: int, options: dict[str, Any], render_mode: str | None, **keep: Any
-    ) -> None:
-        if feeders < 1 or render_mode is not None:
-            raise ScenarioError(
-                f"the number of feeders is {feeders} and render_mode {render_mode!r}; expected "
-                ">= 1 and None. Render a single environment."
-            )
-        self.simulation = simulation_of(feeders, options, **keep)
-        houses = self.simulation.scenario.n_houses
-        self.num_envs = feeders * (houses if rows else 1)
-        self.observation_names = self.simulation.observation_names
-        self.single_observation_space, self.single_action_space = spaces(
-            self.simulation, 1 if rows else houses
-        )
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._rngs: list[np.random.Generator] = []
-        self._all = np.ones(self.num_envs, dtype=bool)
-        self._all.setflags(write=False)  # handed out as the mask of every entry of info
-        self._none = np.zeros(self.num_envs, dtype=bool)
-
-    def reset(
         self,
-        *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw new episodes; seeds and options count feeders."""
-        feeders = self.simulation.n
-        if seed is None:
-            seeds: list[int | None] = [None] * feeders
-        elif isinstance(seed, int | np.integer):
-            seeds = [int(seed) + i for i in range(feeders)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != feeders:
-            raise ScenarioError(f"got {len(seeds)} seeds; expected one number or {feeders}.")
-        if not self._rngs:
-            self._rngs = [seeding.np_random(s)[0] for s in seeds]
-        else:
-            for i, s in enumerate(seeds):
-                if s is not None:
-                    self._rngs[i] = seeding.np_random(s)[0]
-        self.simulation.begin(self._rngs, options)
-        return self._observe(), self._masked(self._reset_info())
-
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Play one period; see `FeederSimulation.step` for errors."""
-        simulation, played = self.simulation, np.asarray(actions)
-        if played.shape != self.action_space.shape:
-            raise ActionError(
-                f"actions have shape {played.shape}; expected {self.action_space.shape}."
-            )
-        simulation.step(played.reshape(simulation.n, -1))
-        reward, info = self._reward(), self._masked(self._info())
-        if not simulation.done:
-            return self._observe(), reward, self._none.copy(), self._none.copy(), info
-        final = {"final_obs": self._observe(), "final_info": info | self._masked(self._totals())}
-        simulation.begin(self._rngs)
-        info = self._masked(self._reset_info()) | self._masked(final)
-        return self._observe(), reward, self._all.copy(), self._none.copy(), info
+        feeders: int,
+        rows: bool,
+        options: dict[str, Any],
+        render_mode: str | None,
+        **keep: Any,
+    ) -> None:
+        self.check(feeders, render_mode)
+        simulation = simulation_of(feeders, options, **keep)
+        houses = simulation.scenario.n_houses
+        num_envs = feeders * (houses if rows else 1)
+        super().__init__(simulation, num_envs, spaces(simulation, 1 if rows else houses))
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here: arrays and the states of the generators."""
@@ -108,25 +46,6 @@ class _Batch(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         for rng, state in zip(self._rngs, saved["rng"], strict=True):
             rng.bit_generator.state = state
 
-    def _masked(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Gymnasium's convention: beside each entry, which rows have it."""
-        return values | {f"_{key}": self._all for key in values}
-
-    def _observe(self) -> np.ndarray:
-        return self.simulation.observe().reshape(self.num_envs, -1)
-
-    def _reward(self) -> np.ndarray:
-        raise NotImplementedError
-
-    def _info(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _totals(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _reset_info(self) -> dict[str, Any]:
-        raise NotImplementedError
-
 
 class FeederVectorEnv(_Batch):
     """Feeders side by side; row i seeded s plays what the single environment seeded s + i plays.
@@ -138,7 +57,7 @@ class FeederVectorEnv(_Batch):
     """
 
     def __init__(self, num_envs: int = 1, render_mode: str | None = None, **options: Any) -> None:
-        super().__init__(num_envs, 0, options, render_mode)
+        super().__init__(num_envs, False, options, render_mode)
 
     def _reward(self) -> np.ndarray:
         return -self.simulation.cost_eur
@@ -176,7 +95,7 @@ class HouseRowsVectorEnv(_Batch):
     ) -> None:
         if share not in SHARES:
             raise ScenarioError(f"share is {share!r}; expected one of {', '.join(SHARES)}.")
-        super().__init__(feeders, 1, options, render_mode, share=share, detail=True)
+        super().__init__(feeders, True, options, render_mode, share=share, detail=True)
 
     def _reward(self) -> np.ndarray:
         return self.simulation.reward_eur.reshape(-1)

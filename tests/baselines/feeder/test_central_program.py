@@ -205,6 +205,22 @@ def test_a_price_below_the_dual_is_not_exact(own, begun):
         assert central_optimum(replace(day, costs=costs)).uses_slack == breaks
 
 
+def test_plans_without_a_power_flow_on_the_way_are_no_obstacle(own, begun):
+    """Four kilometres of cable do not carry what everybody wants at once."""
+    program = CentralProgram(FeederDay.of(begun(own(pv_kwp=0.0, day=80, length_km=4.0))))
+    day = program.day
+    own_plans = [block.dispatch() for block in program.houses.blocks]
+    meter = np.stack([plan.meter_kw for plan in own_plans])
+    assert np.isnan(day.judge(meter, np.zeros_like(meter)).losses_kw).any()
+    optimum = program.solve()
+    assert optimum.settled
+    assert optimum.holds_limits
+    assert optimum.gap_eur < 0.02 * optimum.cost_eur
+    again = program.solve()
+    assert again.settled
+    assert again.cost_eur == pytest.approx(optimum.cost_eur, abs=optimum.gap_eur + 1e-3)
+
+
 def test_ties_that_waste_energy_are_broken(own, begun):
     """Where surplus earns nothing and wear is free, a program may burn it in a battery."""
     day = FeederDay.of(begun(own(trafo_kva=30.0)))

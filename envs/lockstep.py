@@ -1,0 +1,117 @@
+"""What native batches share: seeds, reset in the same step, masks of info."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from flexgym.envs.errors import ActionError, ScenarioError
+
+
+class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """Episodes in lockstep; what a row is, subclasses say.
+
+    All episodes end together; the batch then resets in the same step and reports the last
+    observation and info as ``final_obs`` and ``final_info``.
+
+    Args:
+        simulation: Has ``n`` episodes, ``begin``, ``step`` and ``done``.
+        num_envs: Rows, n or a multiple of it.
+        spaces: Observation and action space of a row.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(self, simulation: Any, num_envs: int, spaces: tuple[Box, Box]) -> None:
+        self.simulation, self.num_envs = simulation, num_envs
+        self.observation_names = simulation.observation_names
+        self.single_observation_space, self.single_action_space = spaces
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+        self._all = np.ones(num_envs, dtype=bool)
+        self._all.setflags(write=False)  # handed out as the mask of every entry of info
+        self._none = np.zeros(num_envs, dtype=bool)
+
+    @staticmethod
+    def check(num_envs: int, render_mode: str | None) -> None:
+        """Raise `ScenarioError` unless a batch can be made so."""
+        if num_envs < 1 or render_mode is not None:
+            raise ScenarioError(
+                f"num_envs is {num_envs} and render_mode {render_mode!r}; expected num_envs >= 1 "
+                "and None. Render a single environment."
+            )
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draw new episodes; seeds and options are one, or one an episode."""
+        n = self.simulation.n
+        if seed is None:
+            seeds: list[int | None] = [None] * n
+        elif isinstance(seed, int | np.integer):
+            seeds = [int(seed) + i for i in range(n)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != n:
+            raise ScenarioError(f"got {len(seeds)} seeds; expected one number or {n} of them.")
+        if not self._rngs:
+            self._rngs = [seeding.np_random(s)[0] for s in seeds]
+        else:
+            for i, s in enumerate(seeds):
+                if s is not None:
+                    self._rngs[i] = seeding.np_random(s)[0]
+        self.simulation.begin(self._rngs, options)
+        return self._observe(), self._masked(self._reset_info())
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Play one period.
+
+        Raises:
+            ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
+        """
+        simulation, played = self.simulation, np.asarray(actions)
+        if played.shape != self.action_space.shape:
+            raise ActionError(
+                f"action has shape {played.shape}; expected {self.action_space.shape}."
+            )
+        simulation.step(played.reshape(simulation.n, -1))
+        reward, info = self._reward(), self._masked(self._info())
+        if not simulation.done:
+            return self._observe(), reward, self._none.copy(), self._none.copy(), info
+        final = {"final_obs": self._observe(), "final_info": info | self._masked(self._totals())}
+        simulation.begin(self._rngs)
+        info = self._masked(self._reset_info()) | self._masked(final)
+        return self._observe(), reward, self._all.copy(), self._none.copy(), info
+
+    def _masked(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Gymnasium's convention: beside each entry, which rows have it."""
+        return values | {f"_{key}": self._all for key in values}
+
+    def _observe(self) -> np.ndarray:
+        return self.simulation.observe().reshape(self.num_envs, -1)
+
+    def _reward(self) -> np.ndarray:
+        raise NotImplementedError
+
+    def _info(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _totals(self) -> dict[str, Any]:
+        return {}
+
+    def _reset_info(self) -> dict[str, Any]:
+        raise NotImplementedError
