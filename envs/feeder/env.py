@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -21,13 +22,14 @@ RENDER_MODES = ("rgb_array",)
 def simulation_of(n: int, options: dict[str, Any], **settings: Any) -> FeederSimulation:
     """Simulation of n feeders from the options of an environment."""
     chosen = {key: options.pop(key) for key in SETTINGS if key in options}
-    try:
-        scenario = FeederScenario.create(**options)
-    except TypeError as error:
+    known = signature(FeederScenario.create).parameters
+    unknown = sorted(set(options) - set(known))
+    if unknown:
         raise ScenarioError(
-            f"got the options {sorted(options)} ({error}); expected those of FeederScenario.create "
-            f"and {', '.join(SETTINGS)}."
-        ) from error
+            f"got the options {', '.join(unknown)}; expected any of {', '.join(known)}, "
+            f"{', '.join(SETTINGS)}."
+        )
+    scenario = FeederScenario.create(**options)
     return FeederSimulation(scenario, n, **chosen, **settings)
 
 

@@ -24,6 +24,7 @@ from flexgym.envs.data import (
     synthetic_prices,
     synthetic_sessions,
 )
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.data.houses import draw_houses
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.params import GridCosts
@@ -113,7 +114,7 @@ class FeederScenario:
         split: str | None = None,
         *,
         draws: Iterable[int] | None = None,
-        days: Iterable[int] | None = None,
+        days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         sessions: Sessions | None = None,
         uncertainty: str | Uncertainty | None = None,
@@ -154,7 +155,7 @@ class FeederScenario:
         network, house_bus = _benchmark(scenario)
         _check_data(prices, sessions)
         months = split_days(split, months=ranges.months)
-        chosen = months if days is None else np.asarray(list(days))
+        chosen = months if days is None else _as_days(days)
         if days is None and prices is not None:
             chosen = np.intersect1d(months, prices.covered_days())
         homes = _homes(
@@ -176,7 +177,7 @@ class FeederScenario:
         houses: Sequence[House] | None = None,
         seeds: Iterable[int] = (0,),
         profiles: Profiles | None = None,
-        days: Iterable[int] | None = None,
+        days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         sessions: Sessions | None = None,
         uncertainty: str | Uncertainty | None = None,
@@ -237,7 +238,7 @@ class FeederScenario:
             every = np.concatenate([split_days(s, months=ranges.months) for s in FEEDERS])
             chosen = np.intersect1d(every, covered)
         else:
-            chosen = np.asarray(list(days))
+            chosen = _as_days(days)
         homes = _homes(
             drawn, seeds, scenario, chosen, prices, sessions, uncertainty, initial_soc, profiles,
             reactive=houses is None,
@@ -252,6 +253,12 @@ def _ranges(scenario: Any) -> Any:
             "FeederScenario."
         )
     return SCENARIOS[scenario]
+
+
+def _as_days(days: Iterable[int] | int) -> Any:
+    """Days as an array; `HouseholdScenario` looks at what they are."""
+    single = as_index(days)
+    return np.array([single]) if single is not None else np.array(list(days))  # type: ignore[arg-type]
 
 
 def _check_data(prices: Any, sessions: Any) -> None:
