@@ -6,14 +6,8 @@ import numpy as np
 
 from flexgym.envs.compiled import compiled
 from flexgym.envs.feeder import coupling
-from flexgym.envs.feeder.lanes import LANES
+from flexgym.envs.feeder.lanes import LANES, SUMMED
 from flexgym.envs.grid import sweep
-from flexgym.envs.household.dynamics import (
-    CURTAILED_KW,
-    IMPORT_EUR,
-    MISSED_KWH,
-    UNSERVED_KW,
-)
 from flexgym.envs.household.params import DT_H
 
 FEEDER_NAMES = (
@@ -45,6 +39,7 @@ LOSS_EUR, VOLTAGE_EUR, OVERLOAD_EUR, FEEDER_COST = 6, 7, 8, 9
     TRAFO_PERCENT,
     GRID_KW,
 ) = range(10, 25)
+_FIRST_TERM = SUMMED.index("import_eur")
 SUMS = HIGHEST_PU
 """Over an episode the numbers before this one add up; of the extremes the worst is kept."""
 FEEDER_TERMS = FEEDER_NAMES[:FEEDER_COST]
@@ -82,10 +77,10 @@ def account(world, size, sums, limits, totals, period):
     for n in range(LANES):
         i = n % size
         for k in range(HOUSE_TERMS):
-            period[i, k] += sums[(IMPORT_EUR + k) * LANES + n]
-        period[i, CURTAILED_KWH] += DT_H * sums[CURTAILED_KW * LANES + n]
-        period[i, UNSERVED_KWH] += DT_H * sums[UNSERVED_KW * LANES + n]
-        period[i, MISSED] += sums[MISSED_KWH * LANES + n]
+            period[i, k] += sums[(_FIRST_TERM + k) * LANES + n]
+        period[i, CURTAILED_KWH] += DT_H * sums[n]
+        period[i, UNSERVED_KWH] += DT_H * sums[LANES + n]
+        period[i, MISSED] += sums[2 * LANES + n]
     for i in range(size):
         loss, voltage, overload = grid_cost(world, limits, totals, i)
         cost = loss + voltage + overload

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.envs.compiled import compiled
-from flexgym.envs.feeder.lanes import LANES, P_KW, Q_KVAR, V_PU, place
+from flexgym.envs.compiled import compiled, inlined
+from flexgym.envs.feeder.lanes import LANES, P_KW, Q_KVAR, V_PU, place, size_of
 from flexgym.envs.grid import sweep
 from flexgym.envs.grid.lanes import on_lanes
 from flexgym.envs.grid.power_flow import MAX_ITERATIONS, TOLERANCE_PU
@@ -69,33 +69,26 @@ class Scratch(NamedTuple):
         out: Voltages and loadings.
         totals: Losses and slack power.
         limits: How voltages and loadings stand to their limits, shape (1, 7[, G]), see `judge`.
-        outcomes: What happens in a block of houses, shape (outcomes * 64,).
-        sums: Sums over the blocks, shape (outcomes * 64,).
+        now: PV per rating and prices of a period, shape (1, 3[, G]).
+        powers: Powers of a block's cars and batteries, shape (2 * 64,).
+        sums: Sums over the blocks, see `SUMMED`, shape (9 * 64,).
+        seen: What a block of houses sees, shape (6 * 64,), float32.
     """
 
     block: Floats
     out: Floats
     totals: Floats
     limits: Floats
-    outcomes: Floats
+    now: Floats
+    powers: Floats
     sums: Floats
+    seen: NDArray[np.float32]
 
 
-@compiled
-def views(scratch):
-    """Block, outputs, totals and limits with an axis of lanes even where there is one feeder."""
-    return (
-        _with_lanes(scratch.block),
-        _with_lanes(scratch.out),
-        _with_lanes(scratch.totals),
-        _with_lanes(scratch.limits),
-    )
-
-
-@compiled
-def _with_lanes(array):
-    lanes = array.size // (array.shape[0] * array.shape[1])
-    return array.reshape((array.shape[0], array.shape[1], lanes))
+@inlined
+def with_lanes(array):
+    """An array of a group with an axis of lanes even where there is one feeder."""
+    return array.reshape((array.shape[0], array.shape[1], size_of(array)))
 
 
 @on_lanes
@@ -138,9 +131,8 @@ def judge(world, out, limits):
         limits: Overwritten: highest and lowest voltage, sum and number of those outside the
             band, highest loading of lines and of transformers (%), power above ratings (kVA).
     """
-    flat = limits.reshape(-1)
+    flat, lanes = limits.reshape(-1), size_of(limits)
     flat[:] = 0.0
-    lanes = len(flat) // limits.shape[1]
     flat[LOWEST * lanes : (LOWEST + 1) * lanes] = np.inf
     for node in world.bus_node:
         judge_bus(out, limits, node, world.band[0], world.band[1], 0.0, 1.0)
@@ -152,54 +144,49 @@ def judge(world, out, limits):
 
 
 @compiled
-def run_power_flow(world, scratch):
-    """Solve the injected powers, fill in the outputs and compare them with the limits."""
+def run_power_flow(world, scratch, out):
+    """Solve the injected powers, fill in the outputs and compare them with the limits.
+
+    A feeder without a solution has no voltage and no current: 0; its totals are NaN.
+    """
     start_block(scratch.block, world.slack_pu)
     failed = solve_block(world.tree, scratch.block, TOLERANCE_PU, MAX_ITERATIONS)
-    outputs_block(world.tree, scratch.block, scratch.out, scratch.totals, failed)
-    judge(world, scratch.out, scratch.limits)
+    outputs_block(world.tree, scratch.block, out, scratch.totals, failed)
+    judge(world, out, scratch.limits)
+    if failed > 0:
+        flat = out.reshape(-1)
+        for k in range(flat.size):
+            flat[k] = flat[k] if np.isfinite(flat[k]) else 0.0
 
 
-@compiled
-def inject(size, count, house_node, w, block):
-    """Write the houses' powers into a block of the power flow, shape (nodes + 1, 6, G)."""
-    block[: block.shape[0] - 1, sweep.P_KW : sweep.Q_KVAR + 1] = 0.0
-    for h in range(count):
-        node = house_node[h]
-        at = place(h, size)
-        for i in range(size):
-            block[node, sweep.P_KW, i] += w[at + P_KW * LANES + i]
-        for i in range(size):
-            block[node, sweep.Q_KVAR, i] += w[at + Q_KVAR * LANES + i]
+@on_lanes
+def _no_power(block, k, zero):
+    block[k, sweep.P_KW] = zero
+    block[k, sweep.Q_KVAR] = zero
 
 
-@compiled
-def keep(world, size, count, w, out, totals, v_pu, loading):
-    """Keep voltages and loadings of a group; the houses see the voltage of their bus.
-
-    A feeder without a solution has none: 0.
-    """
-    failed = False
-    for i in range(size):
-        failed = failed or not np.isfinite(totals[0, sweep.LOSSES_KW, i])
-    for node in range(v_pu.shape[0]):
-        for i in range(size):
-            v_pu[node, i] = out[node, sweep.V_PU, i]
-    for e in range(loading.shape[0]):
-        for i in range(size):
-            loading[e, i] = out[e, sweep.LOADING_PERCENT, i]
-    if failed:
-        _blank(v_pu)
-        _blank(loading)
-    for h in range(count):
-        at, node = place(h, size), world.house_node[h]
-        for i in range(size):
-            w[at + V_PU * LANES + i] = v_pu[node, i]
+@on_lanes
+def _add_power(block, k, w, at):
+    block[k, sweep.P_KW] = block[k, sweep.P_KW] + w[at, P_KW * LANES]
+    block[k, sweep.Q_KVAR] = block[k, sweep.Q_KVAR] + w[at, Q_KVAR * LANES]
 
 
-@compiled
-def _blank(values):
-    for k in range(values.shape[0]):
-        for i in range(values.shape[1]):
-            if not np.isfinite(values[k, i]):
-                values[k, i] = 0.0
+@inlined
+def inject(size, nodes, w, block):
+    """Write the powers of a group's houses, at their nodes, into a block of the power flow."""
+    for k in range(block.shape[0] - 1):
+        _no_power(block, k, 0.0)
+    for h in range(len(nodes)):
+        _add_power(block, nodes[h], w, place(h, size))
+
+
+@on_lanes
+def _see_voltage(out, k, w, at):
+    w[at, V_PU * LANES] = out[k, sweep.V_PU]
+
+
+@inlined
+def see_voltage(size, nodes, w, out):
+    """Let the houses of a group see the voltage of their nodes."""
+    for h in range(len(nodes)):
+        _see_voltage(out, nodes[h], w, place(h, size))

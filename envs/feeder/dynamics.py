@@ -13,11 +13,11 @@ from numba import types
 from numba.experimental import structref
 from numpy.typing import NDArray
 
-from flexgym.envs.compiled import compiled
+from flexgym.envs.compiled import compiled, inlined
 from flexgym.envs.feeder.accounts import account, collect
-from flexgym.envs.feeder.coupling import inject, keep, run_power_flow, views
-from flexgym.envs.feeder.houses import act, idle, measure, plug_in
-from flexgym.envs.feeder.lanes import COST, GRID_EUR, LANES, ROWS, place
+from flexgym.envs.feeder.coupling import inject, run_power_flow, see_voltage, with_lanes
+from flexgym.envs.feeder.houses import act, idle, measure, plug_in, tell
+from flexgym.envs.feeder.lanes import COST, GRID_EUR, LANES, place, position, size_of
 from flexgym.envs.feeder.observation import observe_compact
 from flexgym.envs.feeder.shares import share_cost
 from flexgym.envs.household.params import Floats
@@ -39,8 +39,8 @@ class Group(NamedTuple):
             (groups, T, 4, G).
         load: Consumption of each house, shape (groups, T, H * G), kW.
         episode: What the episode so far says, shape (groups, G, len(FEEDER_NAMES)).
-        v_pu: Voltage of each node, shape (groups, nodes, G).
-        loading: Loading of each element, shape (groups, elements, G), %.
+        out: Voltage of each node (pu) and loading of each element (%), shape (groups, nodes
+            or elements, 2[, G]).
     """
 
     houses: Floats
@@ -52,39 +52,41 @@ class Group(NamedTuple):
     shared: Floats
     load: Floats
     episode: Floats
-    v_pu: Floats
-    loading: Floats
+    out: Floats
 
 
-@compiled
+@inlined
 def read_actions(size, count, begin, actions, columns, w):
-    """Write the actions of feeders from ``begin`` on into their lanes."""
+    """Write the actions of feeders from ``begin`` on, flat, into their lanes."""
     a = len(columns)
-    for h in range(count):
-        at = place(h, size)
-        for i in range(min(size, actions.shape[0] - begin)):
-            for k in range(a):
-                w[at + columns[k] * LANES + i] = actions[begin + i, h * a + k]
+    used = min(size, actions.size // (count * a) - begin)
+    for k in range(a):
+        for h in range(count):
+            at, first = place(h, size) + columns[k] * LANES, (begin * count + h) * a + k
+            for i in range(used):
+                w[position(at) + i] = actions[position(first + i * count * a)]
 
 
-@compiled
-def sense(world, batch, g, t, begin):
+@inlined
+def write_rewards(size, count, begin, w, reward):
+    """Write minus each house's own cost and share of the grid's, flat, (n, H), EUR."""
+    used = min(size, reward.size // count - begin)
+    for h in range(count if used > 0 else 0):
+        for i in range(used):
+            at = place(h, size) + i
+            cost = w[at + COST * LANES] + w[at + GRID_EUR * LANES]
+            reward[position((begin + i) * count + h)] = -cost
+
+
+@inlined
+def sense(world, batch, scratch, g, t, begin):
     """Let the houses of a group measure period t, and their cars come and go."""
-    count, size = len(world.house_node), batch.first.shape[1]
+    count, size = len(world.house_node), size_of(scratch.totals)
     w = batch.houses[g]
-    measure(size, count, w, batch.shared[g, t], batch.load[g, t])
+    tell(size, batch.shared[g, t], scratch.now)
+    measure(size, count, w, scratch.now, batch.load[g, t])
     if world.visits.shape[0]:
         plug_in(t, size, count, w, batch.home[g], batch.day[g], world.visits, begin)
-
-
-@compiled
-def write_rewards(size, count, begin, w, reward):
-    """Write minus each house's own cost and share of the grid's, shape (n, H), EUR."""
-    for h in range(count):
-        at = place(h, size)
-        for i in range(min(size, reward.shape[0] - begin)):
-            own = w[at + COST * LANES + i]
-            reward[begin + i, h] = -(own + w[at + GRID_EUR * LANES + i])
 
 
 @structref.register
@@ -128,17 +130,16 @@ def rest(feeders, seen):
         seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
     """
     world, batch, scratch = feeders.world, feeders.batch, feeders.scratch
-    count, size = len(world.house_node), batch.first.shape[1]
-    block, out, totals, _ = views(scratch)
-    for g in range(batch.first.shape[0]):
-        sense(world, batch, g, 0, True)
+    count, size = len(world.house_node), size_of(scratch.totals)
+    for g in range(batch.houses.shape[0]):
         w = batch.houses[g]
+        sense(world, batch, scratch, g, 0, True)
         idle(size, count, w)
-        inject(size, count, world.house_node, w, block)
-        run_power_flow(world, scratch)
-        keep(world, size, count, w, out, totals, batch.v_pu[g], batch.loading[g])
+        inject(size, world.house_node, w, scratch.block)
+        run_power_flow(world, scratch, batch.out[g])
+        see_voltage(size, world.house_node, w, batch.out[g])
         batch.episode[g, :] = 0.0
-        observe_compact(0, size, count, g * size, w, seen)
+        observe_compact(0, size, count, g * size, w, scratch.seen, seen.reshape(-1))
 
 
 @compiled
@@ -159,36 +160,34 @@ def advance(feeders, t, last, actions, period, seen, reward):
         -1, or the position of an action outside [-1, 1]; then nothing has happened.
     """
     flat = actions.reshape(-1)
-    inside = True
+    outside = 0
     for k in range(flat.shape[0]):
-        inside &= abs(flat[k]) <= 1.0
-    if not inside:
+        outside += not abs(flat[k]) <= 1.0
+    if outside > 0:
         for k in range(flat.shape[0]):
             if not abs(flat[k]) <= 1.0:
                 return k
     world, batch, scratch = feeders.world, feeders.batch, feeders.scratch
     kind, with_pv, with_reactive, share, detail = feeders.settings
-    count = len(world.house_node)
-    size = batch.first.shape[1]
-    blocks = batch.houses.shape[1] // (ROWS * LANES)
-    block, out, totals, limits = views(scratch)
-    for g in range(batch.first.shape[0]):
-        w = batch.houses[g]
-        read_actions(size, count, g * size, actions, feeders.columns, w)
+    count, size = len(world.house_node), size_of(scratch.totals)
+    totals, limits = with_lanes(scratch.totals), with_lanes(scratch.limits)
+    for g in range(batch.houses.shape[0]):
+        w, begin = batch.houses[g], g * size
+        read_actions(size, count, begin, flat, feeders.columns, w)
         act(
-            kind, t, last, with_pv, with_reactive, blocks, w, scratch.outcomes, scratch.sums,
-            detail, batch.outcomes[g],
+            kind, t, last, with_pv, with_reactive, w, scratch.powers, scratch.sums, detail,
+            batch.outcomes[g],
         )  # fmt: skip
-        inject(size, count, world.house_node, w, block)
-        run_power_flow(world, scratch)
-        now = period[g * size : (g + 1) * size]
+        inject(size, world.house_node, w, scratch.block)
+        run_power_flow(world, scratch, batch.out[g])
+        now = period[begin : begin + size]
         account(world, size, scratch.sums, limits, totals, now)
         collect(now, batch.episode[g], t == 0)
-        keep(world, size, count, w, out, totals, batch.v_pu[g], batch.loading[g])
+        see_voltage(size, world.house_node, w, batch.out[g])
         if share >= 0:
-            share_cost(world, share, size, count, w, scratch, now)
+            share_cost(world, share, size, count, w, scratch, batch.out[g], now)
         if not last:
-            sense(world, batch, g, t + 1, False)
-        observe_compact(t + 1, size, count, g * size, w, seen)
-        write_rewards(size, count, g * size, w, reward)
+            sense(world, batch, scratch, g, t + 1, False)
+        observe_compact(t + 1, size, count, begin, w, scratch.seen, seen.reshape(-1))
+        write_rewards(size, count, begin, w, reward.reshape(-1))
     return -1

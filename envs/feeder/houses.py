@@ -33,18 +33,21 @@ from flexgym.envs.feeder.lanes import (
     TAN_PHI,
     TERMINAL,
     VISIT,
+    add,
     house_at,
     place,
+    position,
     visit_at,
     write,
 )
+from flexgym.envs.grid.lanes import on_lanes
+from flexgym.envs.household.action_map import ACTION_MAPS
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
     ARRIVAL_KWH,
     BATTERY_KW,
     CAR_KWH,
     COST_EUR,
-    CURTAILED_KW,
     DEPARTURE,
     METER_KW,
     PV_KWP,
@@ -54,10 +57,14 @@ from flexgym.envs.household.dynamics import (
     VISIT_ROWS,
     best_pv,
     meter,
-    play,
+    play_battery,
+    play_car,
+    settle,
 )
 from flexgym.envs.household.scenario import PV_YIELD
 from flexgym.envs.uncertainty import realised_pv
+
+_USUAL_MAP = ACTION_MAPS.index("plateau")
 
 
 @inlined
@@ -74,31 +81,47 @@ def reactive_limit(hybrid, pv_kva, battery_kva, pv_tan_phi, battery_kw, pv_used_
     return roof + store
 
 
-@compiled
-def measure(size, count, w, shared, load):
+@on_lanes
+def _measure(now, w, at, load, n):
+    w[at, NOW_LOAD * LANES] = load[n, 0]
+    w[at, NOW_PV * LANES] = w[at, PV_KWP * LANES] * now[0, 0]
+    w[at, NOW_BUY * LANES] = now[0, 1]
+    w[at, NOW_SELL * LANES] = now[0, 2]
+
+
+@inlined
+def tell(size, shared, now):
+    """Write what all houses of a feeder measure alike, shape (1, 3[, G]).
+
+    Args:
+        size: Feeders in the group, G.
+        shared: Sun (share of its peak), weather factor, import and export price of each
+            feeder now, shape (4, G).
+        now: PV of a roof of 1 kWp, import and export price, overwritten.
+    """
+    flat = now.reshape(-1)
+    for i in range(size):
+        flat[i] = realised_pv(shared[1, i], PV_YIELD * shared[0, i], 1.0)
+        flat[size + i] = shared[2, i]
+        flat[2 * size + i] = shared[3, i]
+
+
+@inlined
+def measure(size, count, w, now, load):
     """Write what the houses of a group measure.
 
     Args:
         size: Feeders in the group, G.
         count: Houses on a feeder, H.
         w: Numbers of the group, flat; see `flexgym.envs.feeder.lanes`.
-        shared: Sun (share of its peak), weather factor, import and export price of each
-            feeder now, shape (4, G).
+        now: From `tell`.
         load: Consumption of each house now, shape (H * G,), kW.
     """
     for h in range(count):
-        begin = place(h, size)
-        for i in range(size):
-            at = begin + i
-            rating = w[at + PV_KWP * LANES]
-            forecast = PV_YIELD * rating * shared[0, i]
-            w[at + NOW_LOAD * LANES] = load[h * size + i]
-            w[at + NOW_PV * LANES] = realised_pv(shared[1, i], forecast, rating)
-            w[at + NOW_BUY * LANES] = shared[2, i]
-            w[at + NOW_SELL * LANES] = shared[3, i]
+        _measure(now, w, place(h, size), load, h * size)
 
 
-@compiled
+@inlined
 def plug_in(t, size, count, w, home, day, visits, begin):
     """Go on to the cars' next visits, and let those arrive that come in period t.
 
@@ -112,19 +135,16 @@ def plug_in(t, size, count, w, home, day, visits, begin):
         visits: Visits of every house and day, shape (pool, 365, most a day, 5).
         begin: Whether the day begins, with the first visit.
     """
-    for block in range(-(-size * count // LANES)):
-        for lane in range(LANES):
-            at = block * ROWS * LANES + lane
-            visit = at + VISIT * LANES
-            if begin or w[visit + DEPARTURE * LANES] <= t:
-                n = block * LANES + lane
-                if n >= size * count:
-                    break
+    for first in range(0, size * count, LANES):
+        block = position(first * ROWS)
+        for at in range(block, block + min(LANES, size * count - first)):
+            if begin or w[at + (VISIT + DEPARTURE) * LANES] <= t:
                 k = 0 if begin else int(w[at + SESSION * LANES]) + 1
                 w[at + SESSION * LANES] = k
-                show(w, visit, visits, home[n], day[n % size], k)
-            if w[visit + ARRIVAL * LANES] == t:
-                w[at + CAR * LANES] = w[visit + ARRIVAL_KWH * LANES]
+                n = first + at - block
+                show(w, at + VISIT * LANES, visits, home[n], day[n % size], k)
+            if w[at + (VISIT + ARRIVAL) * LANES] == t:
+                w[at + CAR * LANES] = w[at + (VISIT + ARRIVAL_KWH) * LANES]
 
 
 @compiled
@@ -140,20 +160,20 @@ def show(w, at, visits, home, day, k):
 @compiled
 def idle(size, count, w):
     """Write the powers at the meter with battery and car idle, as far as limits allow."""
-    for n in range(size * count):
-        block, lane = divmod(n, LANES)
-        at = block * ROWS * LANES + lane
-        house = house_at(w, at)
-        load, pv = w[at + NOW_LOAD * LANES], w[at + NOW_PV * LANES]
-        buy, sell = w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES]
-        used = best_pv(house, 0.0, load, 0.0, pv, buy, sell)
-        p, unserved = meter(house, 0.0, 0.0, used, load)
-        w[at + P_KW * LANES] = p
-        w[at + Q_KVAR * LANES] = w[at + TAN_PHI * LANES] * (load - unserved)
+    for first in range(0, size * count, LANES):
+        for i in range(LANES):
+            at = position(first * ROWS) + i
+            house = house_at(w, at)
+            load, pv = w[at + NOW_LOAD * LANES], w[at + NOW_PV * LANES]
+            buy, sell = w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES]
+            used = best_pv(house, 0.0, load, 0.0, pv, buy, sell)
+            p, unserved = meter(house, 0.0, 0.0, used, load)
+            w[at + P_KW * LANES] = p
+            w[at + Q_KVAR * LANES] = w[at + TAN_PHI * LANES] * (load - unserved)
 
 
-@compiled
-def act(kind, t, last, with_pv, with_reactive, blocks, w, out, sums, detail, kept):
+@inlined
+def act(kind, t, last, with_pv, with_reactive, w, powers, sums, detail, kept):
     """Play the actions of all houses of a group.
 
     Args:
@@ -162,48 +182,66 @@ def act(kind, t, last, with_pv, with_reactive, blocks, w, out, sums, detail, kep
         last: Whether stored energy is paid for at the end of this period.
         with_pv: Whether the PV used is an action.
         with_reactive: Whether the inverters' reactive power is one.
-        blocks: Blocks of the group.
         w: Numbers of the group, flat; energies, powers at the meter and costs are overwritten.
-        out: Outcomes of one block, flat, (outcomes, 64), overwritten; rows are `OUTCOME_NAMES`.
-        sums: Their sums over the blocks, likewise.
+        powers: Room for the powers of a block's cars and batteries, flat, (2, 64).
+        sums: Sums over the blocks of the outcomes in `SUMMED`, flat, (9, 64), overwritten.
         detail: Whether each house's outcomes are kept.
-        kept: Outcomes of all blocks, flat, (blocks, outcomes, 64).
+        kept: Outcomes of all blocks, flat, (blocks, outcomes, 64), rows `OUTCOME_NAMES`.
     """
     sums[:] = 0.0
-    for block in range(blocks):
-        o = block * ROWS * LANES
-        for i in range(LANES):
-            at = o + i
-            happened = _played(kind, t, last, with_pv, w, at)
-            served = w[at + NOW_LOAD * LANES] - happened[UNSERVED_KW]
-            reactive = w[at + TAN_PHI * LANES] * served
-            if with_reactive:
-                most = reactive_limit(
-                    w[at + HYBRID * LANES], w[at + PV_KVA * LANES], w[at + BATTERY_KVA * LANES],
-                    w[at + PV_TAN_PHI * LANES], happened[BATTERY_KW], happened[PV_USED_KW],
-                )  # fmt: skip
-                reactive += w[at + REACTIVE_ACTION * LANES] * most
-            w[at + Q_KVAR * LANES] = reactive
-            write(out, i, happened, detail)
-        for i in range(LANES):
-            at = o + i
-            leaves = w[at + (VISIT + DEPARTURE) * LANES] == t + 1
-            w[at + SOC * LANES] = out[i + SOC_KWH * LANES]
-            w[at + CAR * LANES] = 0.0 if leaves else out[i + CAR_KWH * LANES]
-            w[at + P_KW * LANES] = out[i + METER_KW * LANES]
-            w[at + COST * LANES] = out[i + COST_EUR * LANES]
-        for k in range(CURTAILED_KW * LANES, COST_EUR * LANES):
-            sums[k] += out[k]
-        if detail:
-            begin = block * OUTCOMES * LANES
-            kept[begin : begin + OUTCOMES * LANES] = out
+    # Known settings halve the instructions: what the usual case does not need is left out.
+    usual = kind == _USUAL_MAP and not (last or with_pv or with_reactive)
+    for block in range(w.size // (ROWS * LANES)):
+        at, to = block * ROWS * LANES, block * OUTCOMES * LANES
+        if usual and not detail:
+            _act(_USUAL_MAP, t, False, False, False, w, at, powers, sums, False, kept, to)
+        elif usual:
+            _act(_USUAL_MAP, t, False, False, False, w, at, powers, sums, True, kept, to)
+        else:
+            _act(kind, t, last, with_pv, with_reactive, w, at, powers, sums, detail, kept, to)
 
 
 @inlined
-def _played(kind, t, last, with_pv, w, at):
-    return play(
-        kind, t, last, house_at(w, at), visit_at(w, at), w[at + NOW_LOAD * LANES],
-        w[at + NOW_PV * LANES], w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES],
-        w[at + TERMINAL * LANES], w[at + SOC * LANES], w[at + CAR * LANES],
-        w[at + ACTION * LANES], w[at + CAR_ACTION * LANES], with_pv, w[at + PV_ACTION * LANES],
-    )  # fmt: skip
+def _act(kind, t, last, with_pv, with_reactive, w, begin, powers, sums, detail, kept, to):
+    """Play the actions of one block.
+
+    First all cars, then all batteries, then the rest: in one loop, each instruction would wait
+    for the one before.
+    """
+    for i in range(LANES):
+        at = position(begin) + i
+        powers[i] = play_car(
+            kind, t, house_at(w, at), visit_at(w, at), w[at + NOW_LOAD * LANES],
+            w[at + NOW_PV * LANES], w[at + SOC * LANES], w[at + CAR * LANES],
+            w[at + CAR_ACTION * LANES],
+        )  # fmt: skip
+    for i in range(LANES):
+        at = position(begin) + i
+        powers[i + LANES] = play_battery(
+            kind, house_at(w, at), w[at + NOW_LOAD * LANES], w[at + NOW_PV * LANES],
+            w[at + SOC * LANES], powers[i], w[at + ACTION * LANES],
+        )  # fmt: skip
+    for i in range(LANES):
+        at = position(begin) + i
+        load, visit = w[at + NOW_LOAD * LANES], visit_at(w, at)
+        happened = settle(
+            t, last, house_at(w, at), visit, load, w[at + NOW_PV * LANES],
+            w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES], w[at + TERMINAL * LANES],
+            w[at + SOC * LANES], w[at + CAR * LANES], powers[i + LANES], powers[i], with_pv,
+            w[at + PV_ACTION * LANES],
+        )  # fmt: skip
+        reactive = w[at + TAN_PHI * LANES] * (load - happened[UNSERVED_KW])
+        if with_reactive:
+            most = reactive_limit(
+                w[at + HYBRID * LANES], w[at + PV_KVA * LANES], w[at + BATTERY_KVA * LANES],
+                w[at + PV_TAN_PHI * LANES], happened[BATTERY_KW], happened[PV_USED_KW],
+            )  # fmt: skip
+            reactive += w[at + REACTIVE_ACTION * LANES] * most
+        w[at + SOC * LANES] = happened[SOC_KWH]
+        w[at + CAR * LANES] = 0.0 if visit[DEPARTURE] == t + 1 else happened[CAR_KWH]
+        w[at + P_KW * LANES] = happened[METER_KW]
+        w[at + Q_KVAR * LANES] = reactive
+        w[at + COST * LANES] = happened[COST_EUR]
+        add(sums, i, happened)
+        if detail:
+            write(kept, position(to) + i, happened)

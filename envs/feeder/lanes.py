@@ -8,9 +8,22 @@ its lanes turns into vector instructions.
 
 from __future__ import annotations
 
-from flexgym.envs.compiled import compiled, inlined
+from flexgym.envs.compiled import inlined
 from flexgym.envs.grid.lanes import LANES as GROUP
-from flexgym.envs.household.dynamics import HOUSE_COLUMNS, OUTCOME_NAMES, VISIT_ROWS
+from flexgym.envs.household.dynamics import (
+    CURTAILED_KW,
+    EXPORT_EUR,
+    HOUSE_COLUMNS,
+    IMPORT_EUR,
+    MISSED_EUR,
+    MISSED_KWH,
+    OUTCOME_NAMES,
+    TERMINAL_EUR,
+    UNSERVED_EUR,
+    UNSERVED_KW,
+    VISIT_ROWS,
+    WEAR_EUR,
+)
 
 LANES = 64
 
@@ -42,14 +55,24 @@ VISIT = HOUSE + HOUSE_COLUMNS
     V_PU,
     GRID_EUR,
     SESSION,
-) = range(VISIT + VISIT_ROWS, VISIT + VISIT_ROWS + 23)
+    PER_KWH,
+    EVEN_EUR,
+    CAR_PERIODS,
+) = range(VISIT + VISIT_ROWS, VISIT + VISIT_ROWS + 26)
 """Measured load, PV (kW) and prices; energies stored (kWh); pay for energy left; consumption
 of a year (kWh); reactive per active power of the
 consumption; whether the inverter is a hybrid, ratings (kVA), reactive per PV power that the
 grid code allows; actions; power at the meter (kW, kvar), cost (EUR), voltage at the house
-and its share of the grid's cost; number of the car's visit today."""
-ROWS = SESSION + 1
+and its share of the grid's cost; number of the car's visit today; and, to observe without
+dividing, the share of the battery that a kWh fills, the import price at which storing for
+later breaks even, and the periods the car charges for a kWh."""
+ROWS = CAR_PERIODS + 1
 OUTCOMES = len(OUTCOME_NAMES)
+SUMMED = (
+    "curtailed_kw", "unserved_kw", "missed_kwh", "import_eur", "export_eur", "wear_eur",
+    "unserved_eur", "missed_eur", "terminal_eur",
+)  # fmt: skip
+"""Outcomes of which the accounts of a feeder need the sum over its houses."""
 
 
 def group_size(n: int) -> int:
@@ -57,11 +80,26 @@ def group_size(n: int) -> int:
     return GROUP if n >= GROUP // 2 else 1
 
 
-@compiled
+@inlined
+def size_of(block):
+    """Feeders to a group by a block of its power flow: known when compiling."""
+    return GROUP if block.ndim == 3 else 1
+
+
+@inlined
+def position(k):
+    """An index that the compiler knows to be none from the end, which loops would have to tell.
+
+    Nothing has 2**40 numbers.
+    """
+    return k & 0xFFFFFFFFFF
+
+
+@inlined
 def place(h, size):
     """Where house h of a group's first feeder lies in the flat numbers; the others follow."""
-    block, lane = divmod(h * size, LANES)
-    return block * ROWS * LANES + lane
+    n = position(h * size)
+    return n // LANES * ROWS * LANES + n % LANES
 
 
 @inlined
@@ -82,11 +120,22 @@ def visit_at(w, at):
 
 
 @inlined
-def write(out, at, happened, idle):
-    """Write the outcomes of a lane, one by one: a loop would keep them from the registers.
+def add(sums, at, happened):
+    """Add a lane's `SUMMED` outcomes up, one by one: a loop would keep them from the registers."""
+    sums[at] += happened[CURTAILED_KW]
+    sums[at + 64] += happened[UNSERVED_KW]
+    sums[at + 128] += happened[MISSED_KWH]
+    sums[at + 192] += happened[IMPORT_EUR]
+    sums[at + 256] += happened[EXPORT_EUR]
+    sums[at + 320] += happened[WEAR_EUR]
+    sums[at + 384] += happened[UNSERVED_EUR]
+    sums[at + 448] += happened[MISSED_EUR]
+    sums[at + 512] += happened[TERMINAL_EUR]
 
-    What idling costs, the last one, is only written if ``idle``.
-    """
+
+@inlined
+def write(out, at, happened):
+    """Write the outcomes of a lane, likewise."""
     out[at + 0] = happened[0]
     out[at + 64] = happened[1]
     out[at + 128] = happened[2]
@@ -103,5 +152,4 @@ def write(out, at, happened, idle):
     out[at + 832] = happened[13]
     out[at + 896] = happened[14]
     out[at + 960] = happened[15]
-    if idle:
-        out[at + 1024] = happened[16]
+    out[at + 1024] = happened[16]

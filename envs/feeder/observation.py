@@ -6,34 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from flexgym.envs.compiled import compiled
+from flexgym.envs.compiled import inlined
 from flexgym.envs.feeder import lanes
 from flexgym.envs.feeder.coupling import Ints
 from flexgym.envs.feeder.lanes import (
     CAR,
+    CAR_PERIODS,
+    EVEN_EUR,
     LANES,
     NOW_BUY,
     NOW_LOAD,
     NOW_PV,
+    PER_KWH,
     SOC,
     TERMINAL,
     V_PU,
     VISIT,
     place,
+    position,
 )
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household import observation as house
-from flexgym.envs.household.dynamics import (
-    ARRIVAL,
-    CAPACITY,
-    CAR_ETA_C,
-    CAR_POWER,
-    DEPARTURE,
-    ETA_D,
-    NEEDED_KWH,
-    VISIT_ROWS,
-)
-from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
+from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH, VISIT_ROWS
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 
 VOLTAGE = "voltage_above_1_pu [0.05 pu]"
 _COMPACT = (
@@ -56,8 +51,8 @@ def observation_names(kind: str, cars: bool) -> tuple[str, ...]:
     return _COMPACT if kind == "compact" else (*names, VOLTAGE)
 
 
-@compiled
-def observe_compact(t, size, count, begin, w, out):
+@inlined
+def observe_compact(t, size, count, begin, w, seen, out):
     """Write compact observations of a group.
 
     Args:
@@ -65,34 +60,38 @@ def observe_compact(t, size, count, begin, w, out):
         size: Feeders in the group, G.
         count: Houses on a feeder, H.
         begin: The group's first feeder in ``out``.
-        w: Numbers of the group's houses, flat.
-        out: Shape (n, H, 6), float32, overwritten; (0, H, 6) if they are not asked for.
+        w: Numbers of the group, flat.
+        seen: Room for what the houses of a block see, flat, (6, 64), float32.
+        out: Flat, (n, H, 6), float32, overwritten; empty if they are not asked for.
     """
+    used = min(size, out.size // (6 * count) - begin)
+    each = LANES // size
+    for first in range(0, count if used > 0 else 0, each):
+        _see(t, w, place(first, size), seen)
+        for h in range(min(each, count - first)):
+            for i in range(used):
+                to = position(((begin + i) * count + first + h) * 6)
+                at = position(h * size + i)
+                for k in range(6):
+                    out[to + k] = seen[at + k * LANES]
+
+
+@inlined
+def _see(t, w, begin, seen):
+    """Write what the houses of one block see."""
     left = 1.0 - t / STEPS_PER_DAY
-    for h in range(count):
-        at = place(h, size)
-        for i in range(min(size, out.shape[0] - begin)):
-            o = out[begin + i, h]
-            capacity = max(w[at + i + CAPACITY * LANES], 0.1)
-            even = w[at + i + TERMINAL * LANES] / w[at + i + ETA_D * LANES]
-            o[0] = w[at + i + SOC * LANES] / capacity
-            o[1] = 0.1 * (w[at + i + NOW_PV * LANES] - w[at + i + NOW_LOAD * LANES])
-            o[2] = 10.0 * (w[at + i + NOW_BUY * LANES] - even)
-            o[3] = _urgency(t, w, at + i)
-            o[4] = 20.0 * (w[at + i + V_PU * LANES] - 1.0)
-            o[5] = left
-
-
-@compiled
-def _urgency(t, w, at):
-    visit = at + VISIT * LANES
-    departure = w[visit + DEPARTURE * LANES]
-    if not w[visit + ARRIVAL * LANES] <= t < departure:
-        return -1.0
-    missing = max(w[visit + NEEDED_KWH * LANES] - w[at + CAR * LANES], 0.0)
-    power = max(w[at + CAR_POWER * LANES], 0.1)
-    needed = missing / (w[at + CAR_ETA_C * LANES] * power * DT_H)
-    return min(needed / (departure - t), 4.0)
+    for i in range(LANES):
+        at = position(begin) + i
+        seen[i] = w[at + SOC * LANES] * w[at + PER_KWH * LANES]
+        seen[i + LANES] = 0.1 * (w[at + NOW_PV * LANES] - w[at + NOW_LOAD * LANES])
+        seen[i + 2 * LANES] = 10.0 * (w[at + NOW_BUY * LANES] - w[at + EVEN_EUR * LANES])
+        there = w[at + (VISIT + ARRIVAL) * LANES] <= t < w[at + (VISIT + DEPARTURE) * LANES]
+        missing = max(w[at + (VISIT + NEEDED_KWH) * LANES] - w[at + CAR * LANES], 0.0)
+        time = w[at + (VISIT + DEPARTURE) * LANES] - t
+        urgency = min(missing * w[at + CAR_PERIODS * LANES] / time, 4.0)
+        seen[i + 3 * LANES] = urgency if there else -1.0
+        seen[i + 4 * LANES] = 20.0 * (w[at + V_PU * LANES] - 1.0)
+        seen[i + 5 * LANES] = left
 
 
 class FeederObserver:

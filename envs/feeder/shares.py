@@ -6,7 +6,7 @@ import numpy as np
 
 from flexgym.envs.compiled import compiled
 from flexgym.envs.feeder.accounts import LOSS_EUR, OVERLOAD_EUR, grid_cost
-from flexgym.envs.feeder.coupling import run_power_flow, views
+from flexgym.envs.feeder.coupling import run_power_flow, with_lanes
 from flexgym.envs.feeder.lanes import GRID_EUR, LANES, P_KW, Q_KVAR, place
 from flexgym.envs.grid import sweep
 from flexgym.envs.household.params import DT_H
@@ -15,7 +15,7 @@ _COMMON, _LOCAL = 0, 1
 
 
 @compiled
-def share_cost(world, rule, size, count, w, scratch, period):
+def share_cost(world, rule, size, count, w, scratch, out, period):
     """Write each house's share of the grid's cost into its lane, EUR.
 
     ``common``: everybody alike. ``local``: a voltage outside the band is borne by the houses on
@@ -31,9 +31,12 @@ def share_cost(world, rule, size, count, w, scratch, period):
         count: Houses on a feeder, H.
         w: Numbers of the group's houses, flat; GRID_EUR is overwritten.
         scratch: Solved block of the group; ``marginal`` overwrites it.
+        out: Its voltages and loadings.
         period: From `account`, shape (G, names).
     """
-    block, out, totals, limits = views(scratch)
+    block, totals, limits = (
+        with_lanes(scratch.block), with_lanes(scratch.totals), with_lanes(scratch.limits),
+    )  # fmt: skip
     if rule == _COMMON:
         for h in range(count):
             at = place(h, size)
@@ -41,7 +44,9 @@ def share_cost(world, rule, size, count, w, scratch, period):
                 w[at + GRID_EUR * LANES + i] = _cost(period, i) / count
     elif rule == _LOCAL:
         for i in range(size):
-            _share_locally(world, size, count, w, block, out, totals, i, _cost(period, i))
+            _share_locally(
+                world, size, count, w, block, with_lanes(out), totals, i, _cost(period, i)
+            )
     else:
         _share_margins(world, size, count, w, scratch, period, block, totals, limits)
 
@@ -133,7 +138,7 @@ def _share_margins(world, size, count, w, scratch, period, block, totals, limits
         for i in range(size):
             block[node, sweep.P_KW, i] -= w[at + P_KW * LANES + i]
             block[node, sweep.Q_KVAR, i] -= w[at + Q_KVAR * LANES + i]
-        run_power_flow(world, scratch)
+        run_power_flow(world, scratch, scratch.out)
         for i in range(size):
             loss, voltage, overload = grid_cost(world, limits, totals, i)
             share = _cost(period, i) - loss - voltage - overload

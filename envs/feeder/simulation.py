@@ -16,7 +16,7 @@ from flexgym.envs.feeder.dynamics import Feeders, Group, advance, rest
 from flexgym.envs.feeder.observation import FeederObserver
 from flexgym.envs.feeder.params import SHARES
 from flexgym.envs.feeder.scenario import FeederScenario
-from flexgym.envs.grid.sweep import new_block
+from flexgym.envs.grid.sweep import LOADING_PERCENT, V_PU, new_block
 from flexgym.envs.household.action_map import ACTION_MAPS
 from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH, OUTCOME_NAMES
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
@@ -109,9 +109,12 @@ class FeederSimulation:
         self._blocks = -(-scenario.n_houses * self._size // lanes.LANES)
         self.batch = self._allocate(detail)
         block = new_block(self._world.tree, single=self._size == 1)
-        limits = np.zeros((1, 7, *block[2].shape[2:]))
-        sums = np.zeros((2, lanes.OUTCOMES * lanes.LANES))
-        scratch = Scratch(*block, limits, *sums)
+        lane = block[2].shape[2:]
+        scratch = Scratch(
+            *block, np.zeros((1, 7, *lane)), np.zeros((1, 3, *lane)),
+            np.zeros(2 * lanes.LANES), np.zeros(len(lanes.SUMMED) * lanes.LANES),
+            np.zeros(6 * lanes.LANES, dtype=np.float32),
+        )  # fmt: skip
         self._parts = (self._world, self.batch, scratch, settings, columns)
         self._feeders = Feeders(*self._parts)
         self._draw = Draw(scenario, self._world, self.batch, n)
@@ -144,8 +147,7 @@ class FeederSimulation:
             shared=np.zeros((groups, T, 4, size)),
             load=np.zeros((groups, T, houses * size)),
             episode=np.zeros((groups, size, names)),
-            v_pu=np.zeros((groups, len(tree.parent), size)),
-            loading=np.zeros((groups, len(tree.element_node), size)),
+            out=np.zeros((groups, *new_block(tree, single=size == 1)[1].shape)),
         )
 
     def begin(self, rngs: Sequence[np.random.Generator], options: Mapping | None = None) -> None:
@@ -262,10 +264,10 @@ class FeederSimulation:
         by_feeder = flat.reshape(-1, count, size).transpose(0, 2, 1).reshape(-1, count)
         return by_feeder[: self.n].copy()  # never a view: the batch is overwritten
 
-    def _of_feeders(self, numbers: Floats) -> Floats:
-        """(groups, k, G) to (n, k)."""
-        k = numbers.shape[1]
-        return numbers.transpose(0, 2, 1).reshape(-1, k)[: self.n]
+    def _of_grid(self, row: int, places: Ints) -> Floats:
+        """A row of the power flow's outputs at nodes or elements, shape (n, places)."""
+        out = self.batch.out.reshape(self._groups, -1, 2, self._size)[:, places, row]
+        return out.transpose(0, 2, 1).reshape(-1, len(places))[: self.n]
 
     @property
     def soc_kwh(self) -> Floats:
@@ -331,17 +333,17 @@ class FeederSimulation:
     @property
     def v_pu(self) -> Floats:
         """Voltage of each bus after the last period, shape (n, buses), order of `bus_index`."""
-        return self._of_feeders(self.batch.v_pu)[:, self.scenario.network.bus_node]
+        return self._of_grid(V_PU, self.scenario.network.bus_node)
 
     @property
     def line_loading_percent(self) -> Floats:
         """Loading of each line after the last period, shape (n, lines), %."""
-        return self._of_feeders(self.batch.loading)[:, self.scenario.network.line_element]
+        return self._of_grid(LOADING_PERCENT, self.scenario.network.line_element)
 
     @property
     def trafo_loading_percent(self) -> Floats:
         """Loading of each transformer after the last period, shape (n, transformers), %."""
-        return self._of_feeders(self.batch.loading)[:, self.scenario.network.trafo_element]
+        return self._of_grid(LOADING_PERCENT, self.scenario.network.trafo_element)
 
     @property
     def outcome(self) -> Floats:

@@ -95,22 +95,26 @@ class Vector:
 class Rows:
     """A block, shape (nodes, rows, LANES) or (nodes, rows) for one case, of float64.
 
-    Index it by (node, row): ``block[k, P_KW]`` is a `Vector`.
+    Index it by (node, row): ``block[k, P_KW]`` is a `Vector`. A flat array, shape (n,), is
+    indexed by position and offset: ``w[at, 64]`` are the lanes from ``at + 64`` on.
     """
 
-    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any, width: int) -> None:
         array = context.make_array(kind)(context, builder, value)
         self.builder = builder
         self.data = array.data
-        self.rows = builder.extract_value(array.shape, 1)
-        self.width = width(kind)
+        self.rows = builder.extract_value(array.shape, 1) if kind.ndim > 1 else None
+        self.width = width
         self.lane = 0
 
     def _pointer(self, index: tuple[Any, int]) -> Any:
         builder, (node, row) = self.builder, index
         node = _INT64(node) if isinstance(node, int) else node
-        place = builder.add(builder.mul(node, self.rows), _INT64(row))
-        place = builder.add(builder.mul(place, _INT64(self.width)), _INT64(self.lane))
+        if self.rows is None:
+            place = builder.add(node, _INT64(row + self.lane))
+        else:
+            place = builder.add(builder.mul(node, self.rows), _INT64(row))
+            place = builder.add(builder.mul(place, _INT64(self.width)), _INT64(self.lane))
         vector = ir.VectorType(ir.DoubleType(), min(self.width, _AT_ONCE))
         return builder.bitcast(builder.gep(self.data, [place]), vector.as_pointer())
 
@@ -129,8 +133,8 @@ def width(kind: Any) -> int:
 def on_lanes(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function on `Rows`, whole numbers and numbers callable in compiled functions.
 
-    Arguments that are arrays arrive as `Rows` (C-contiguous float64, the first of them sets
-    the width), numbers as `Vector` with the same value in every lane, and whole numbers as
+    Arguments that are arrays arrive as `Rows` (C-contiguous float64, the first of them, a block,
+    sets the width), numbers as `Vector` with the same value in every lane, and whole numbers as
     they are, fit to index `Rows`. Nothing checks bounds.
     """
 
@@ -149,7 +153,7 @@ def on_lanes(function: Callable[..., None]) -> Callable[..., None]:
             given: list[Any] = []
             for kind, value in zip(signature.args, values, strict=True):
                 if isinstance(kind, types.Array):
-                    given.append(Rows(context, builder, kind, value))
+                    given.append(Rows(context, builder, kind, value, lanes))
                 elif isinstance(kind, types.Float):
                     number = context.cast(builder, value, kind, types.float64)
                     given.append(repeated(builder, number))

@@ -366,12 +366,36 @@ def play(
     `step` for the arguments. ``visit`` is a tuple; ``house`` a row or a tuple, so that a loop
     over many houses turns into vector instructions.
     """
+    car = play_car(kind, t, house, visit, load_kw, pv_kw, soc_kwh, car_kwh, car_action)
+    battery = play_battery(kind, house, load_kw, pv_kw, soc_kwh, car, battery_action)
+    return settle(
+        t, last, house, visit, load_kw, pv_kw, buy, sell, terminal_price, soc_kwh, car_kwh,
+        battery, car, with_pv, pv_action,
+    )  # fmt: skip
+
+
+@inlined
+def play_car(kind, t, house, visit, load_kw, pv_kw, soc_kwh, car_kwh, action):
+    """The car's power, kW; arguments of `play`."""
     low, high = car_range(house, visit, t, soc_kwh, car_kwh, load_kw, pv_kw)
     zero = balancing(low, high, load_kw, pv_kw)
-    car = power_from_action(kind, car_action, car_rating(house), low, high, zero)
-    low, high = battery_range(house, soc_kwh, load_kw, car, pv_kw)
-    zero = balancing(low, high, load_kw + car, pv_kw)
-    battery = power_from_action(kind, battery_action, house[POWER], low, high, zero)
+    return power_from_action(kind, action, car_rating(house), low, high, zero)
+
+
+@inlined
+def play_battery(kind, house, load_kw, pv_kw, soc_kwh, car_kw, action):
+    """The battery's power beside the car's, kW; arguments of `play`."""
+    low, high = battery_range(house, soc_kwh, load_kw, car_kw, pv_kw)
+    zero = balancing(low, high, load_kw + car_kw, pv_kw)
+    return power_from_action(kind, action, house[POWER], low, high, zero)
+
+
+@inlined
+def settle(
+    t, last, house, visit, load_kw, pv_kw, buy, sell, terminal_price, soc_kwh, car_kwh,
+    battery, car, with_pv, pv_action,
+):  # fmt: skip
+    """What happens in one house at the powers of battery and car; see `play`."""
     if with_pv:
         low, high = pv_range(house, battery, load_kw, car, pv_kw)
         used = low + (high - low) * 0.5 * (pv_action + 1.0)
