@@ -40,6 +40,7 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._all = np.ones(num_envs, dtype=bool)
         self._all.setflags(write=False)  # handed out as the mask of every entry of info
         self._none = np.zeros(num_envs, dtype=bool)
+        self._masks: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
 
     @staticmethod
     def check(num_envs: int, render_mode: str | None) -> None:
@@ -99,7 +100,10 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _masked(self, values: dict[str, Any]) -> dict[str, Any]:
         """Gymnasium's convention: beside each entry, which rows have it."""
-        return values | {f"_{key}": self._all for key in values}
+        keys = tuple(values)
+        if keys not in self._masks:
+            self._masks[keys] = {f"_{key}": self._all for key in keys}
+        return values | self._masks[keys]
 
     def _observe(self) -> np.ndarray:
         return self.simulation.observe().reshape(self.num_envs, -1)

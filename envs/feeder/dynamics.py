@@ -39,6 +39,9 @@ class Group(NamedTuple):
             (groups, T, 4, G).
         load: Consumption of each house, shape (groups, T, H * G), kW.
         episode: What the episode so far says, shape (groups, G, len(FEEDER_NAMES)).
+        period: What the last period says, shape (groups, G, len(FEEDER_NAMES)).
+        reward: Minus each house's own cost and share of the grid's, shape (groups, G, H), EUR;
+            (groups, 0, H) where costs are not shared.
         out: Voltage of each node (pu) and loading of each element (%), shape (groups, nodes
             or elements, 2[, G]).
     """
@@ -52,6 +55,8 @@ class Group(NamedTuple):
     shared: Floats
     load: Floats
     episode: Floats
+    period: Floats
+    reward: Floats
     out: Floats
 
 
@@ -68,14 +73,13 @@ def read_actions(size, count, begin, actions, columns, w):
 
 
 @inlined
-def write_rewards(size, count, begin, w, reward):
-    """Write minus each house's own cost and share of the grid's, flat, (n, H), EUR."""
-    used = min(size, reward.size // count - begin)
-    for h in range(count if used > 0 else 0):
-        for i in range(used):
+def write_rewards(size, count, w, reward):
+    """Write minus each house's own cost and share of the grid's, flat, EUR."""
+    for h in range(count if reward.size > 0 else 0):
+        for i in range(size):
             at = place(h, size) + i
             cost = w[at + COST * LANES] + w[at + GRID_EUR * LANES]
-            reward[position((begin + i) * count + h)] = -cost
+            reward[position(i * count + h)] = -cost
 
 
 @inlined
@@ -111,14 +115,19 @@ class Feeders(structref.StructRefProxy):
             position of the share rule in `SHARES` or -1 for none, whether houses' outcomes
             are written.
         columns: Row of each of a house's actions, shape (a,).
+        actions: What is played next, shape (n, H * a), in [-1, 1].
     """
 
-    def __new__(cls, world, batch, scratch, settings, columns):
+    def __new__(cls, world, batch, scratch, settings, columns, actions):
         """Make the reference."""
-        return structref.StructRefProxy.__new__(cls, world, batch, scratch, settings, columns)
+        return structref.StructRefProxy.__new__(
+            cls, world, batch, scratch, settings, columns, actions
+        )
 
 
-structref.define_proxy(Feeders, FeedersType, ["world", "batch", "scratch", "settings", "columns"])
+structref.define_proxy(
+    Feeders, FeedersType, ["world", "batch", "scratch", "settings", "columns", "actions"]
+)
 
 
 @compiled
@@ -143,23 +152,18 @@ def rest(feeders, seen):
 
 
 @compiled
-def advance(feeders, t, last, actions, period, seen, reward):
+def advance(feeders, t, seen):
     """Play one period on every feeder of a batch.
 
     Args:
         feeders: See `Feeders`; its batch is overwritten.
         t: Period.
-        last: Whether it is the day's last.
-        actions: Shape (n, H * a), in [-1, 1].
-        period: What happens, shape (groups * G, names), overwritten; columns `FEEDER_NAMES`.
         seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
-        reward: Minus each house's own cost and share of the grid's, shape (n, H),
-            overwritten; (0, H) for none.
 
     Returns:
         -1, or the position of an action outside [-1, 1]; then nothing has happened.
     """
-    flat = actions.reshape(-1)
+    flat = feeders.actions.reshape(-1)
     outside = 0
     for k in range(flat.shape[0]):
         outside += not abs(flat[k]) <= 1.0
@@ -171,6 +175,7 @@ def advance(feeders, t, last, actions, period, seen, reward):
     kind, with_pv, with_reactive, share, detail = feeders.settings
     count, size = len(world.house_node), size_of(scratch.totals)
     totals, limits = with_lanes(scratch.totals), with_lanes(scratch.limits)
+    last = t == batch.load.shape[1] - 1
     for g in range(batch.houses.shape[0]):
         w, begin = batch.houses[g], g * size
         read_actions(size, count, begin, flat, feeders.columns, w)
@@ -180,7 +185,7 @@ def advance(feeders, t, last, actions, period, seen, reward):
         )  # fmt: skip
         inject(size, world.house_node, w, scratch.block)
         run_power_flow(world, scratch, batch.out[g])
-        now = period[begin : begin + size]
+        now = batch.period[g]
         account(world, size, scratch.sums, limits, totals, now)
         collect(now, batch.episode[g], t == 0)
         see_voltage(size, world.house_node, w, batch.out[g])
@@ -189,5 +194,5 @@ def advance(feeders, t, last, actions, period, seen, reward):
         if not last:
             sense(world, batch, scratch, g, t + 1, False)
         observe_compact(t + 1, size, count, begin, w, scratch.seen, seen.reshape(-1))
-        write_rewards(size, count, begin, w, reward.reshape(-1))
+        write_rewards(size, count, w, batch.reward[g].reshape(-1))
     return -1

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from flexgym.envs.errors import ActionError, ScenarioError
-from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
+from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
@@ -122,13 +122,13 @@ class FeederEnv(gym.Env[np.ndarray, np.ndarray]):
             )
         simulation = self.simulation
         simulation.step(played[None])
-        values = simulation.period[0].tolist()
-        info: dict[str, Any] = dict(zip(FEEDER_NAMES, values, strict=True))
-        if simulation.done:
+        info: dict[str, Any] = simulation.feeder_info
+        done, seen = simulation.done, simulation.observe().reshape(-1)
+        reward = -info["cost_eur"]
+        if done:
             totals = simulation.episode[0].tolist()
             info["totals"] = dict(zip(FEEDER_NAMES, totals, strict=True))
-        seen = simulation.observe().reshape(-1)
-        return seen, -values[FEEDER_COST], simulation.done, False, info
+        return seen, reward, done, False, info
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here: arrays and the state of the generator."""

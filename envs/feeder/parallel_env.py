@@ -192,7 +192,7 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
     @property
     def feeder_info(self) -> dict[str, float]:
         """What the last period says of the feeder, by `FEEDER_NAMES`."""
-        return dict(zip(FEEDER_NAMES, self.simulation.period[0].tolist(), strict=True))
+        return self.simulation.feeder_info
 
     def state(self) -> np.ndarray:
         """Observations of all houses in a row, shape (H * d,), float32."""

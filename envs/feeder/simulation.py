@@ -25,8 +25,6 @@ from flexgym.envs.household.simulation import CURTAILMENTS
 T = STEPS_PER_DAY
 REACTIVE = ("load", "action")
 """Reactive power of the houses: that of their consumption alone, or their inverters' besides."""
-_OWN = ("period", "reward", "seen")
-"""What the last step has left, besides the state."""
 RESET_OPTIONS = ("draw", "day", "soc_kwh")
 
 
@@ -49,7 +47,7 @@ class FeederSimulation:
     day: Ints
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("draw", "day", "_period", "_reward", "_seen"):
+        if name in ("draw", "day", "_seen"):
             raise ResetNeededError(
                 f"{name.strip('_')} is not there before an episode; call reset first."
             )
@@ -107,7 +105,7 @@ class FeederSimulation:
         self._size = lanes.group_size(n)
         self._groups = -(-n // self._size)
         self._blocks = -(-scenario.n_houses * self._size // lanes.LANES)
-        self.batch = self._allocate(detail)
+        self.batch = self._allocate(detail, share is not None)
         block = new_block(self._world.tree, single=self._size == 1)
         lane = block[2].shape[2:]
         scratch = Scratch(
@@ -115,13 +113,15 @@ class FeederSimulation:
             np.zeros(2 * lanes.LANES), np.zeros(len(lanes.SUMMED) * lanes.LANES),
             np.zeros(6 * lanes.LANES, dtype=np.float32),
         )  # fmt: skip
-        self._parts = (self._world, self.batch, scratch, settings, columns)
+        self._shape = (n, scenario.n_houses * len(self.action_names))
+        self._actions = np.zeros(self._shape)
+        self._parts = (self._world, self.batch, scratch, settings, columns, self._actions)
         self._feeders = Feeders(*self._parts)
         self._draw = Draw(scenario, self._world, self.batch, n)
         self._observer = FeederObserver(scenario, observation, n)
         self.observation_names = self._observer.names
         self._detail, self._shared = detail, share is not None
-        self._shape = (n, scenario.n_houses * len(self.action_names))
+        self._seen_shape = (0 if self._observer.full else n, scenario.n_houses, 6)
         self.action_map, self.curtailment = action_map, curtailment
         self.t = T  # nothing to play before `begin`
 
@@ -133,7 +133,7 @@ class FeederSimulation:
         self.__dict__.update(state)
         self._feeders = Feeders(*self._parts)
 
-    def _allocate(self, detail: bool) -> Group:
+    def _allocate(self, detail: bool, shared: bool) -> Group:
         groups, size, houses = self._groups, self._size, self.scenario.n_houses
         tree, names = self._world.tree, len(FEEDER_NAMES)
         per_block = self._blocks * lanes.LANES
@@ -147,6 +147,8 @@ class FeederSimulation:
             shared=np.zeros((groups, T, 4, size)),
             load=np.zeros((groups, T, houses * size)),
             episode=np.zeros((groups, size, names)),
+            period=np.zeros((groups, size, names)),
+            reward=np.zeros((groups, size if shared else 0, houses)),
             out=np.zeros((groups, *new_block(tree, single=size == 1)[1].shape)),
         )
 
@@ -166,9 +168,8 @@ class FeederSimulation:
         self.t = T  # a day that cannot begin is over
         self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
         self._observer.begin(self.draw, self.day)
-        self._seen = self._new_seen()
-        self._period = np.zeros((self.n, len(FEEDER_NAMES)))
-        self._reward = np.zeros((self.n, self.scenario.n_houses))
+        self._seen = np.empty(self._seen_shape, dtype=np.float32)
+        self.batch.period[...], self.batch.reward[...] = 0.0, 0.0
         rest(self._feeders, self._seen)
         self.t = 0
 
@@ -222,7 +223,7 @@ class FeederSimulation:
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        played = np.ascontiguousarray(action, dtype=np.float64)
+        played = np.asarray(action)
         if played.shape != self._shape:
             if played.shape[:1] != self._shape[:1] or played.size != np.prod(self._shape):
                 raise ActionError(f"action has shape {played.shape}; expected {self._shape}.")
@@ -231,22 +232,16 @@ class FeederSimulation:
             raise ActionError(
                 "step was called before a day began or after its end; call reset first."
             )
-        seen = self._new_seen()
-        reward = np.empty((self.n if self._shared else 0, self.scenario.n_houses))
-        period = np.empty((self._groups * self._size, len(FEEDER_NAMES)))
-        bad = advance(self._feeders, self.t, self.t == T - 1, played, period, seen, reward)
+        self._actions[...] = played
+        seen = np.empty(self._seen_shape, dtype=np.float32)  # the last one may be in use
+        bad = advance(self._feeders, self.t, seen)
         if bad >= 0:
             raise ActionError(
                 f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash "
                 "the policy's output."
             )
-        self._seen, self._reward, self._period = seen, reward, period[: self.n]
+        self._seen = seen
         self.t += 1
-
-    def _new_seen(self) -> np.ndarray:
-        """Room for compact observations, or none if they have forecasts."""
-        rows = 0 if self._observer.full else self.n
-        return np.empty((rows, self.scenario.n_houses, 6), dtype=np.float32)
 
     def observe(self) -> np.ndarray:
         """Observation of each house, shape (n, H, d), float32."""
@@ -282,7 +277,7 @@ class FeederSimulation:
     @property
     def cost_eur(self) -> Floats:
         """Social cost of the last period, shape (n,), EUR."""
-        return self._period[:, FEEDER_COST]
+        return self.period[:, FEEDER_COST]
 
     @property
     def reward_eur(self) -> Floats:
@@ -293,7 +288,7 @@ class FeederSimulation:
         """
         if not self._shared:
             raise ScenarioError("costs are not shared; make the simulation with share=.")
-        return self._reward
+        return self.batch.reward.reshape(-1, self.scenario.n_houses)[: self.n].copy()
 
     @property
     def grid_eur(self) -> Floats:
@@ -323,7 +318,12 @@ class FeederSimulation:
     @property
     def period(self) -> Floats:
         """What the last period says, shape (n, names), columns `FEEDER_NAMES`."""
-        return self._period
+        return self.batch.period.reshape(-1, len(FEEDER_NAMES))[: self.n].copy()
+
+    @property
+    def feeder_info(self) -> dict[str, float]:
+        """The first feeder's last period, by `FEEDER_NAMES`."""
+        return dict(zip(FEEDER_NAMES, self.batch.period[0, 0].tolist(), strict=True))
 
     @property
     def episode(self) -> Floats:
@@ -387,10 +387,9 @@ class FeederSimulation:
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, as plain arrays."""
         state = {name: getattr(self.batch, name).copy() for name in Group._fields}
-        own = {name: getattr(self, f"_{name}").copy() for name in _OWN}
         return {
             "made_of": self._made_of, "t": self.t, "draw": self.draw.copy(),
-            "day": self.day.copy(), **own, **state,
+            "day": self.day.copy(), "seen": self._seen.copy(), **state,
         }  # fmt: skip
 
     @property
@@ -422,6 +421,5 @@ class FeederSimulation:
             getattr(self.batch, name)[...] = saved[name]
         self.t = int(saved["t"])
         self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
-        for name in _OWN:
-            setattr(self, f"_{name}", np.array(saved[name]))
+        self._seen = np.array(saved["seen"])
         self._observer.begin(self.draw, self.day)
