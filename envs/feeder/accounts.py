@@ -6,7 +6,7 @@ import numpy as np
 
 from flexgym.envs.compiled import compiled
 from flexgym.envs.feeder import coupling
-from flexgym.envs.feeder.lanes import LANES, SUMMED
+from flexgym.envs.feeder.lanes import DESK_ROWS, LANES, SUMMED, SUMS
 from flexgym.envs.grid import sweep
 from flexgym.envs.household.params import DT_H
 
@@ -40,7 +40,7 @@ LOSS_EUR, VOLTAGE_EUR, OVERLOAD_EUR, FEEDER_COST = 6, 7, 8, 9
     GRID_KW,
 ) = range(10, 25)
 _FIRST_TERM = SUMMED.index("import_eur")
-SUMS = HIGHEST_PU
+ADDED = HIGHEST_PU
 """Over an episode the numbers before this one add up; of the extremes the worst is kept."""
 FEEDER_TERMS = FEEDER_NAMES[:FEEDER_COST]
 
@@ -62,26 +62,30 @@ def grid_cost(world, limits, totals, i):
 
 
 @compiled
-def account(world, size, sums, limits, totals, period):
+def account(world, size, desk, limits, totals, period):
     """Fill in the numbers of `FEEDER_NAMES`, shape (G, names).
 
     Args:
         world: See `flexgym.envs.feeder.coupling.World`.
         size: Feeders in the group, G.
-        sums: From `flexgym.envs.feeder.houses.act`.
+        desk: With the sums over the houses' blocks; they are overwritten.
         limits: From `flexgym.envs.feeder.coupling.judge`, shape (1, 7, G).
         totals: Totals of the power flow, shape (1, 3, G).
         period: Overwritten.
     """
     period[:] = 0.0
-    for n in range(LANES):
-        i = n % size
-        for k in range(HOUSE_TERMS):
-            period[i, k] += sums[(_FIRST_TERM + k) * LANES + n]
-        period[i, CURTAILED_KWH] += DT_H * sums[n]
-        period[i, UNSERVED_KWH] += DT_H * sums[LANES + n]
-        period[i, MISSED] += sums[2 * LANES + n]
+    half = LANES // 2
+    while half >= size:
+        for at in range(SUMS * LANES, DESK_ROWS * LANES, LANES):
+            for n in range(half):
+                desk[at + n] += desk[at + half + n]
+        half //= 2
     for i in range(size):
+        for k in range(HOUSE_TERMS):
+            period[i, k] = desk[(SUMS + _FIRST_TERM + k) * LANES + i]
+        period[i, CURTAILED_KWH] = DT_H * desk[SUMS * LANES + i]
+        period[i, UNSERVED_KWH] = DT_H * desk[(SUMS + 1) * LANES + i]
+        period[i, MISSED] = desk[(SUMS + 2) * LANES + i]
         loss, voltage, overload = grid_cost(world, limits, totals, i)
         cost = loss + voltage + overload
         for k in range(HOUSE_TERMS):
@@ -119,9 +123,9 @@ def _limits(world, limits, totals, i, period):
 def collect(period, episode, begin):
     """Add a period, shape (G, names), to the episode: sums, and the worst of the extremes."""
     for i in range(period.shape[0]):
-        for k in range(SUMS):
+        for k in range(ADDED):
             episode[i, k] = period[i, k] if begin else episode[i, k] + period[i, k]
-        for k in range(SUMS, period.shape[1]):
+        for k in range(ADDED, period.shape[1]):
             now = period[i, k]
             if begin:
                 episode[i, k] = now

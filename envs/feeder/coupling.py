@@ -30,6 +30,7 @@ class World(NamedTuple):
         tree: The grid.
         slack_pu: Voltage of the slack bus, pu.
         house_node: Node of each house, shape (H,).
+        shares_node: Whether a house before it is at the same node, shape (H,).
         bus_node: Nodes whose voltage counts: buses other than the slack, shape (b,).
         rating_kva: Rating of each element of the tree, shape (elements,).
         is_line: Whether it is a line, else a transformer, shape (elements,).
@@ -47,6 +48,7 @@ class World(NamedTuple):
     tree: Tree
     slack_pu: float
     house_node: Ints
+    shares_node: NDArray[np.bool_]
     bus_node: Ints
     rating_kva: Floats
     is_line: NDArray[np.bool_]
@@ -69,9 +71,7 @@ class Scratch(NamedTuple):
         out: Voltages and loadings.
         totals: Losses and slack power.
         limits: How voltages and loadings stand to their limits, shape (1, 7[, G]), see `judge`.
-        now: PV per rating and prices of a period, shape (1, 3[, G]).
-        powers: Powers of a block's cars and batteries, shape (2 * 64,).
-        sums: Sums over the blocks, see `SUMMED`, shape (9 * 64,).
+        desk: Of one block of houses, flat; see `flexgym.envs.feeder.lanes`.
         seen: What a block of houses sees, shape (6 * 64,), float32.
     """
 
@@ -79,9 +79,7 @@ class Scratch(NamedTuple):
     out: Floats
     totals: Floats
     limits: Floats
-    now: Floats
-    powers: Floats
-    sums: Floats
+    desk: Floats
     seen: NDArray[np.float32]
 
 
@@ -160,9 +158,9 @@ def run_power_flow(world, scratch, out):
 
 
 @on_lanes
-def _no_power(block, k, zero):
-    block[k, sweep.P_KW] = zero
-    block[k, sweep.Q_KVAR] = zero
+def _set_power(block, k, w, at):
+    block[k, sweep.P_KW] = w[at, P_KW * LANES]
+    block[k, sweep.Q_KVAR] = w[at, Q_KVAR * LANES]
 
 
 @on_lanes
@@ -172,12 +170,16 @@ def _add_power(block, k, w, at):
 
 
 @inlined
-def inject(size, nodes, w, block):
-    """Write the powers of a group's houses, at their nodes, into a block of the power flow."""
-    for k in range(block.shape[0] - 1):
-        _no_power(block, k, 0.0)
-    for h in range(len(nodes)):
-        _add_power(block, nodes[h], w, place(h, size))
+def inject(size, world, w, block):
+    """Write the powers of a group's houses, at their nodes, into a block of the power flow.
+
+    Nobody draws power at the other nodes of the block, ever.
+    """
+    for h in range(len(world.house_node)):
+        if world.shares_node[h]:
+            _add_power(block, world.house_node[h], w, place(h, size))
+        else:
+            _set_power(block, world.house_node[h], w, place(h, size))
 
 
 @on_lanes

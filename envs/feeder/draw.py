@@ -55,10 +55,12 @@ def world_of(scenario: FeederScenario) -> World:
     chains = homes.uncertainty
     buses = np.unique(network.bus_node)
     loads = homes.year[:-3]
+    nodes = network.bus_node[scenario.house_bus].astype(np.int64)
     return World(
         tree=tree,
         slack_pu=float(network.slack_pu),
-        house_node=network.bus_node[scenario.house_bus].astype(np.int64),
+        house_node=nodes,
+        shares_node=~np.isin(np.arange(len(nodes)), np.unique(nodes, return_index=True)[1]),
         bus_node=buses[buses > 0].astype(np.int64),
         rating_kva=_ratings(network),
         is_line=is_line,
@@ -165,6 +167,7 @@ class Draw:
             batch.first[g] = batch.day[g] * T + START_QUARTER
             soc = self._soc_kwh(home, used, None if soc_kwh is None else soc_kwh[part])
             mean = homes.mean_price[batch.day[g]]
+            batch.even[g] = TERMINAL_SHARE * mean
             place_houses(count, self._pool, mean, soc, batch.home[g], batch.houses[g])
             walk(uniform, count, *self._chains, batch.state[g])
             realise(
@@ -216,7 +219,6 @@ def place_houses(count, pool, mean_price, soc, home, w):
         w[at + lanes.SOC * lanes.LANES] = soc[n // size, n % size]
         terminal = TERMINAL_SHARE * house[ETA_D] * mean_price[n % size]
         w[at + lanes.TERMINAL * lanes.LANES] = terminal
-        w[at + lanes.EVEN_EUR * lanes.LANES] = terminal / house[ETA_D]
         w[at + lanes.PER_KWH * lanes.LANES] = 1.0 / max(house[CAPACITY], 0.1)
         charged = house[CAR_ETA_C] * max(house[CAR_POWER], 0.1) * DT_H
         w[at + lanes.CAR_PERIODS * lanes.LANES] = 1.0 / charged
@@ -253,7 +255,7 @@ def realise(world, shape, noise_table, first, state, noise, home, w, shared, loa
         home: Position of each house in the pool, shape (H * G,).
         w: Numbers of the houses, flat.
         shared: Sun, weather factor, import and export price, shape (T, 4, G), overwritten.
-        load: Shape (T, H * G), kW, overwritten.
+        load: By lane, shape (T, at least H * G), kW, overwritten.
     """
     T, size = state.shape
     length = len(world.sun)
@@ -266,7 +268,7 @@ def realise(world, shape, noise_table, first, state, noise, home, w, shared, loa
             shared[t, 3, i] = world.sell[at]
     factors, shares = noise_table
     drawn = np.empty((size, T))
-    for h in range(load.shape[1] // size):
+    for h in range(len(home) // size):
         for i in range(size):
             profile, shift = shape[home[h * size + i]]
             begin = lanes.position(profile * (length + T) + (first[i] - shift) % length)

@@ -17,7 +17,20 @@ from flexgym.envs.compiled import compiled, inlined
 from flexgym.envs.feeder.accounts import account, collect
 from flexgym.envs.feeder.coupling import inject, run_power_flow, see_voltage, with_lanes
 from flexgym.envs.feeder.houses import act, idle, measure, plug_in, tell
-from flexgym.envs.feeder.lanes import COST, GRID_EUR, LANES, place, position, size_of
+from flexgym.envs.feeder.lanes import (
+    BUY,
+    COST,
+    GRID_EUR,
+    LANES,
+    LOAD,
+    PV,
+    ROWS,
+    SELL,
+    SUMS,
+    place,
+    position,
+    size_of,
+)
 from flexgym.envs.feeder.observation import observe_compact
 from flexgym.envs.feeder.shares import share_cost
 from flexgym.envs.household.params import Floats
@@ -37,7 +50,8 @@ class Group(NamedTuple):
         state: Markov state, shape (groups, T, G).
         shared: Sun, weather factor, import and export price of each feeder, shape
             (groups, T, 4, G).
-        load: Consumption of each house, shape (groups, T, H * G), kW.
+        even: Import price at which storing for later breaks even, shape (groups, G), EUR/kWh.
+        load: Consumption of each house by lane, shape (groups, T, blocks * 64), kW.
         episode: What the episode so far says, shape (groups, G, len(FEEDER_NAMES)).
         period: What the last period says, shape (groups, G, len(FEEDER_NAMES)).
         reward: Minus each house's own cost and share of the grid's, shape (groups, G, H), EUR;
@@ -53,6 +67,7 @@ class Group(NamedTuple):
     home: Ints
     state: NDArray[np.int16]
     shared: Floats
+    even: Floats
     load: Floats
     episode: Floats
     period: Floats
@@ -61,36 +76,26 @@ class Group(NamedTuple):
 
 
 @inlined
-def read_actions(size, count, begin, actions, columns, w):
-    """Write the actions of feeders from ``begin`` on, flat, into their lanes."""
-    a = len(columns)
-    used = min(size, actions.size // (count * a) - begin)
+def read_actions(size, count, begin, block, actions, rows, desk):
+    """Write a block's actions on the desk, from those of all feeders, flat, (n, H * a)."""
+    a, each = len(rows), LANES // size
+    used, first = min(size, actions.size // (count * a) - begin), block * each
     for k in range(a):
-        for h in range(count):
-            at, first = place(h, size) + columns[k] * LANES, (begin * count + h) * a + k
+        for h in range(min(each, count - first)):
+            at = position(rows[k] * LANES + h * size)
+            source = (begin * count + first + h) * a + k
             for i in range(used):
-                w[position(at) + i] = actions[position(first + i * count * a)]
+                desk[at + i] = actions[position(source + i * count * a)]
 
 
 @inlined
 def write_rewards(size, count, w, reward):
     """Write minus each house's own cost and share of the grid's, flat, EUR."""
-    for h in range(count if reward.size > 0 else 0):
+    for h in range(count):
         for i in range(size):
             at = place(h, size) + i
             cost = w[at + COST * LANES] + w[at + GRID_EUR * LANES]
             reward[position(i * count + h)] = -cost
-
-
-@inlined
-def sense(world, batch, scratch, g, t, begin):
-    """Let the houses of a group measure period t, and their cars come and go."""
-    count, size = len(world.house_node), size_of(scratch.totals)
-    w = batch.houses[g]
-    tell(size, batch.shared[g, t], scratch.now)
-    measure(size, count, w, scratch.now, batch.load[g, t])
-    if world.visits.shape[0]:
-        plug_in(t, size, count, w, batch.home[g], batch.day[g], world.visits, begin)
 
 
 @structref.register
@@ -114,19 +119,17 @@ class Feeders(structref.StructRefProxy):
         settings: Position of the action map, whether PV and reactive power are actions,
             position of the share rule in `SHARES` or -1 for none, whether houses' outcomes
             are written.
-        columns: Row of each of a house's actions, shape (a,).
+        rows: Row of the desk of each of a house's actions, shape (a,).
         actions: What is played next, shape (n, H * a), in [-1, 1].
     """
 
-    def __new__(cls, world, batch, scratch, settings, columns, actions):
+    def __new__(cls, world, batch, scratch, settings, rows, actions):
         """Make the reference."""
-        return structref.StructRefProxy.__new__(
-            cls, world, batch, scratch, settings, columns, actions
-        )
+        return structref.StructRefProxy.__new__(cls, world, batch, scratch, settings, rows, actions)
 
 
 structref.define_proxy(
-    Feeders, FeedersType, ["world", "batch", "scratch", "settings", "columns", "actions"]
+    Feeders, FeedersType, ["world", "batch", "scratch", "settings", "rows", "actions"]
 )
 
 
@@ -139,16 +142,57 @@ def rest(feeders, seen):
         seen: Compact observations, shape (n, H, 6), overwritten; (0, H, 6) for none.
     """
     world, batch, scratch = feeders.world, feeders.batch, feeders.scratch
-    count, size = len(world.house_node), size_of(scratch.totals)
+    size, desk = size_of(scratch.totals), scratch.desk
     for g in range(batch.houses.shape[0]):
         w = batch.houses[g]
-        sense(world, batch, scratch, g, 0, True)
-        idle(size, count, w)
-        inject(size, world.house_node, w, scratch.block)
+        tell(size, batch.shared[g, 0], batch.even[g], desk)
+        for block in range(w.size // (ROWS * LANES)):
+            measure(block, w, batch.load[g, 0], desk)
+            idle(block, w, desk)
+        inject(size, world, w, scratch.block)
         run_power_flow(world, scratch, batch.out[g])
         see_voltage(size, world.house_node, w, batch.out[g])
         batch.episode[g, :] = 0.0
-        observe_compact(0, size, count, g * size, w, scratch.seen, seen.reshape(-1))
+        _next(world, batch, scratch, g, 0, 0, True, seen.reshape(-1))
+
+
+@inlined
+def _next(world, batch, scratch, g, t, now, begin, seen):
+    """Let the cars of a group come and go in period t, and the houses see it.
+
+    At the end of the day the measurements ``now`` are still the last period's.
+    """
+    count, size, desk = len(world.house_node), size_of(scratch.totals), scratch.desk
+    w = batch.houses[g]
+    tell(size, batch.shared[g, now], batch.even[g], desk)
+    if world.visits.shape[0] and t == now:
+        plug_in(t, size, count, w, batch.home[g], batch.day[g], world.visits, begin)
+    if seen.size > 0:
+        for block in range(w.size // (ROWS * LANES)):
+            measure(block, w, batch.load[g, now], desk)
+            observe_compact(t, size, count, g * size, block, w, desk, scratch.seen, seen)
+
+
+@compiled
+def read_measurements(feeders, t, out):
+    """What the houses measure in period t: load, PV, import and export price.
+
+    Args:
+        feeders: See `Feeders`.
+        t: Period.
+        out: Shape (4, groups, blocks, 64), kW and EUR/kWh, overwritten.
+    """
+    batch, desk = feeders.batch, feeders.scratch.desk
+    size = size_of(feeders.scratch.totals)
+    for g in range(batch.houses.shape[0]):
+        tell(size, batch.shared[g, t], batch.even[g], desk)
+        for block in range(out.shape[2]):
+            measure(block, batch.houses[g], batch.load[g, t], desk)
+            for lane in range(LANES):
+                out[0, g, block, lane] = desk[LOAD * LANES + lane]
+                out[1, g, block, lane] = desk[PV * LANES + lane]
+                out[2, g, block, lane] = desk[BUY * LANES + lane]
+                out[3, g, block, lane] = desk[SELL * LANES + lane]
 
 
 @compiled
@@ -173,26 +217,27 @@ def advance(feeders, t, seen):
                 return k
     world, batch, scratch = feeders.world, feeders.batch, feeders.scratch
     kind, with_pv, with_reactive, share, detail = feeders.settings
-    count, size = len(world.house_node), size_of(scratch.totals)
+    count, size, desk = len(world.house_node), size_of(scratch.totals), scratch.desk
     totals, limits = with_lanes(scratch.totals), with_lanes(scratch.limits)
     last = t == batch.load.shape[1] - 1
     for g in range(batch.houses.shape[0]):
         w, begin = batch.houses[g], g * size
-        read_actions(size, count, begin, flat, feeders.columns, w)
-        act(
-            kind, t, last, with_pv, with_reactive, w, scratch.powers, scratch.sums, detail,
-            batch.outcomes[g],
-        )  # fmt: skip
-        inject(size, world.house_node, w, scratch.block)
+        tell(size, batch.shared[g, t], batch.even[g], desk)
+        desk[SUMS * LANES :] = 0.0
+        for block in range(w.size // (ROWS * LANES)):
+            read_actions(size, count, begin, block, flat, feeders.rows, desk)
+            measure(block, w, batch.load[g, t], desk)
+            act(
+                kind, t, last, with_pv, with_reactive, block, w, desk, detail, batch.outcomes[g]
+            )  # fmt: skip
+        inject(size, world, w, scratch.block)
         run_power_flow(world, scratch, batch.out[g])
         now = batch.period[g]
-        account(world, size, scratch.sums, limits, totals, now)
+        account(world, size, desk, limits, totals, now)
         collect(now, batch.episode[g], t == 0)
         see_voltage(size, world.house_node, w, batch.out[g])
         if share >= 0:
             share_cost(world, share, size, count, w, scratch, batch.out[g], now)
-        if not last:
-            sense(world, batch, scratch, g, t + 1, False)
-        observe_compact(t + 1, size, count, begin, w, scratch.seen, seen.reshape(-1))
-        write_rewards(size, count, w, batch.reward[g].reshape(-1))
+            write_rewards(size, count, w, batch.reward[g].reshape(-1))
+        _next(world, batch, scratch, g, t + 1, t if last else t + 1, False, seen.reshape(-1))
     return -1

@@ -9,25 +9,29 @@ import numpy as np
 
 from flexgym.envs.compiled import compiled, inlined
 from flexgym.envs.feeder.lanes import (
-    ACTION,
+    BATTERY_ACTION,
     BATTERY_KVA,
+    BATTERY_POWER,
+    BUY,
     CAR,
     CAR_ACTION,
+    CAR_POWER,
     COST,
+    EVEN,
     HYBRID,
     LANES,
-    NOW_BUY,
-    NOW_LOAD,
-    NOW_PV,
-    NOW_SELL,
+    LOAD,
     OUTCOMES,
     P_KW,
+    PV,
     PV_ACTION,
     PV_KVA,
     PV_TAN_PHI,
+    PV_YIELD,
     Q_KVAR,
     REACTIVE_ACTION,
     ROWS,
+    SELL,
     SESSION,
     SOC,
     TAN_PHI,
@@ -35,12 +39,10 @@ from flexgym.envs.feeder.lanes import (
     VISIT,
     add,
     house_at,
-    place,
     position,
     visit_at,
     write,
 )
-from flexgym.envs.grid.lanes import on_lanes
 from flexgym.envs.household.action_map import ACTION_MAPS
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
@@ -61,7 +63,7 @@ from flexgym.envs.household.dynamics import (
     play_car,
     settle,
 )
-from flexgym.envs.household.scenario import PV_YIELD
+from flexgym.envs.household.scenario import PV_YIELD as YIELD
 from flexgym.envs.uncertainty import realised_pv
 
 _USUAL_MAP = ACTION_MAPS.index("plateau")
@@ -81,44 +83,41 @@ def reactive_limit(hybrid, pv_kva, battery_kva, pv_tan_phi, battery_kw, pv_used_
     return roof + store
 
 
-@on_lanes
-def _measure(now, w, at, load, n):
-    w[at, NOW_LOAD * LANES] = load[n, 0]
-    w[at, NOW_PV * LANES] = w[at, PV_KWP * LANES] * now[0, 0]
-    w[at, NOW_BUY * LANES] = now[0, 1]
-    w[at, NOW_SELL * LANES] = now[0, 2]
-
-
 @inlined
-def tell(size, shared, now):
-    """Write what all houses of a feeder measure alike, shape (1, 3[, G]).
+def tell(size, shared, even, desk):
+    """Write on the desk what all houses of a feeder measure alike.
 
     Args:
         size: Feeders in the group, G.
         shared: Sun (share of its peak), weather factor, import and export price of each
             feeder now, shape (4, G).
-        now: PV of a roof of 1 kWp, import and export price, overwritten.
+        even: Import price at which storing for later breaks even, shape (G,), EUR/kWh.
+        desk: See `flexgym.envs.feeder.lanes`, flat.
     """
-    flat = now.reshape(-1)
     for i in range(size):
-        flat[i] = realised_pv(shared[1, i], PV_YIELD * shared[0, i], 1.0)
-        flat[size + i] = shared[2, i]
-        flat[2 * size + i] = shared[3, i]
+        pv = realised_pv(shared[1, i], YIELD * shared[0, i], 1.0)
+        buy, sell, stored = shared[2, i], shared[3, i], even[i]
+        for lane in range(i, LANES, size):
+            desk[PV_YIELD * LANES + lane] = pv
+            desk[BUY * LANES + lane] = buy
+            desk[SELL * LANES + lane] = sell
+            desk[EVEN * LANES + lane] = stored
 
 
 @inlined
-def measure(size, count, w, now, load):
-    """Write what the houses of a group measure.
+def measure(block, w, load, desk):
+    """Write on the desk what the houses of a block measure, each for itself.
 
     Args:
-        size: Feeders in the group, G.
-        count: Houses on a feeder, H.
+        block: Position in the group.
         w: Numbers of the group, flat; see `flexgym.envs.feeder.lanes`.
-        now: From `tell`.
-        load: Consumption of each house now, shape (H * G,), kW.
+        load: Consumption of each house now, shape (blocks * 64,), kW.
+        desk: Overwritten.
     """
-    for h in range(count):
-        _measure(now, w, place(h, size), load, h * size)
+    for i in range(LANES):
+        rating = w[position(block * ROWS * LANES) + i + PV_KWP * LANES]
+        desk[LOAD * LANES + i] = load[position(block * LANES) + i]
+        desk[PV * LANES + i] = rating * desk[PV_YIELD * LANES + i]
 
 
 @inlined
@@ -157,24 +156,22 @@ def show(w, at, visits, home, day, k):
         w[at + row * LANES] = value if np.isfinite(value) else none
 
 
-@compiled
-def idle(size, count, w):
+@inlined
+def idle(block, w, desk):
     """Write the powers at the meter with battery and car idle, as far as limits allow."""
-    for first in range(0, size * count, LANES):
-        for i in range(LANES):
-            at = position(first * ROWS) + i
-            house = house_at(w, at)
-            load, pv = w[at + NOW_LOAD * LANES], w[at + NOW_PV * LANES]
-            buy, sell = w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES]
-            used = best_pv(house, 0.0, load, 0.0, pv, buy, sell)
-            p, unserved = meter(house, 0.0, 0.0, used, load)
-            w[at + P_KW * LANES] = p
-            w[at + Q_KVAR * LANES] = w[at + TAN_PHI * LANES] * (load - unserved)
+    for i in range(LANES):
+        at = position(block * ROWS * LANES) + i
+        house = house_at(w, at)
+        load, pv = desk[LOAD * LANES + i], desk[PV * LANES + i]
+        used = best_pv(house, 0.0, load, 0.0, pv, desk[BUY * LANES + i], desk[SELL * LANES + i])
+        p, unserved = meter(house, 0.0, 0.0, used, load)
+        w[at + P_KW * LANES] = p
+        w[at + Q_KVAR * LANES] = w[at + TAN_PHI * LANES] * (load - unserved)
 
 
 @inlined
-def act(kind, t, last, with_pv, with_reactive, w, powers, sums, detail, kept):
-    """Play the actions of all houses of a group.
+def act(kind, t, last, with_pv, with_reactive, block, w, desk, detail, kept):
+    """Play the actions of the houses of a block.
 
     Args:
         kind: Position of the action map in `ACTION_MAPS`.
@@ -182,53 +179,51 @@ def act(kind, t, last, with_pv, with_reactive, w, powers, sums, detail, kept):
         last: Whether stored energy is paid for at the end of this period.
         with_pv: Whether the PV used is an action.
         with_reactive: Whether the inverters' reactive power is one.
+        block: Position in the group.
         w: Numbers of the group, flat; energies, powers at the meter and costs are overwritten.
-        powers: Room for the powers of a block's cars and batteries, flat, (2, 64).
-        sums: Sums over the blocks of the outcomes in `SUMMED`, flat, (9, 64), overwritten.
+        desk: What the block measures and its actions; the sums are added to.
         detail: Whether each house's outcomes are kept.
         kept: Outcomes of all blocks, flat, (blocks, outcomes, 64), rows `OUTCOME_NAMES`.
     """
-    sums[:] = 0.0
     # Known settings halve the instructions: what the usual case does not need is left out.
     usual = kind == _USUAL_MAP and not (last or with_pv or with_reactive)
-    for block in range(w.size // (ROWS * LANES)):
-        at, to = block * ROWS * LANES, block * OUTCOMES * LANES
-        if usual and not detail:
-            _act(_USUAL_MAP, t, False, False, False, w, at, powers, sums, False, kept, to)
-        elif usual:
-            _act(_USUAL_MAP, t, False, False, False, w, at, powers, sums, True, kept, to)
-        else:
-            _act(kind, t, last, with_pv, with_reactive, w, at, powers, sums, detail, kept, to)
+    at, to = position(block * ROWS * LANES), position(block * OUTCOMES * LANES)
+    if usual and not detail:
+        _act(_USUAL_MAP, t, False, False, False, w, at, desk, False, kept, to)
+    elif usual:
+        _act(_USUAL_MAP, t, False, False, False, w, at, desk, True, kept, to)
+    else:
+        _act(kind, t, last, with_pv, with_reactive, w, at, desk, detail, kept, to)
 
 
 @inlined
-def _act(kind, t, last, with_pv, with_reactive, w, begin, powers, sums, detail, kept, to):
-    """Play the actions of one block.
+def _act(kind, t, last, with_pv, with_reactive, w, begin, desk, detail, kept, to):
+    """As `act`.
 
     First all cars, then all batteries, then the rest: in one loop, each instruction would wait
     for the one before.
     """
     for i in range(LANES):
-        at = position(begin) + i
-        powers[i] = play_car(
-            kind, t, house_at(w, at), visit_at(w, at), w[at + NOW_LOAD * LANES],
-            w[at + NOW_PV * LANES], w[at + SOC * LANES], w[at + CAR * LANES],
-            w[at + CAR_ACTION * LANES],
+        at = begin + i
+        desk[CAR_POWER * LANES + i] = play_car(
+            kind, t, house_at(w, at), visit_at(w, at), desk[LOAD * LANES + i],
+            desk[PV * LANES + i], w[at + SOC * LANES], w[at + CAR * LANES],
+            desk[CAR_ACTION * LANES + i],
         )  # fmt: skip
     for i in range(LANES):
-        at = position(begin) + i
-        powers[i + LANES] = play_battery(
-            kind, house_at(w, at), w[at + NOW_LOAD * LANES], w[at + NOW_PV * LANES],
-            w[at + SOC * LANES], powers[i], w[at + ACTION * LANES],
+        at = begin + i
+        desk[BATTERY_POWER * LANES + i] = play_battery(
+            kind, house_at(w, at), desk[LOAD * LANES + i], desk[PV * LANES + i],
+            w[at + SOC * LANES], desk[CAR_POWER * LANES + i], desk[BATTERY_ACTION * LANES + i],
         )  # fmt: skip
     for i in range(LANES):
-        at = position(begin) + i
-        load, visit = w[at + NOW_LOAD * LANES], visit_at(w, at)
+        at = begin + i
+        load, visit = desk[LOAD * LANES + i], visit_at(w, at)
         happened = settle(
-            t, last, house_at(w, at), visit, load, w[at + NOW_PV * LANES],
-            w[at + NOW_BUY * LANES], w[at + NOW_SELL * LANES], w[at + TERMINAL * LANES],
-            w[at + SOC * LANES], w[at + CAR * LANES], powers[i + LANES], powers[i], with_pv,
-            w[at + PV_ACTION * LANES],
+            t, last, house_at(w, at), visit, load, desk[PV * LANES + i], desk[BUY * LANES + i],
+            desk[SELL * LANES + i], w[at + TERMINAL * LANES], w[at + SOC * LANES],
+            w[at + CAR * LANES], desk[BATTERY_POWER * LANES + i], desk[CAR_POWER * LANES + i],
+            with_pv, desk[PV_ACTION * LANES + i],
         )  # fmt: skip
         reactive = w[at + TAN_PHI * LANES] * (load - happened[UNSERVED_KW])
         if with_reactive:
@@ -236,12 +231,12 @@ def _act(kind, t, last, with_pv, with_reactive, w, begin, powers, sums, detail, 
                 w[at + HYBRID * LANES], w[at + PV_KVA * LANES], w[at + BATTERY_KVA * LANES],
                 w[at + PV_TAN_PHI * LANES], happened[BATTERY_KW], happened[PV_USED_KW],
             )  # fmt: skip
-            reactive += w[at + REACTIVE_ACTION * LANES] * most
+            reactive += desk[REACTIVE_ACTION * LANES + i] * most
         w[at + SOC * LANES] = happened[SOC_KWH]
         w[at + CAR * LANES] = 0.0 if visit[DEPARTURE] == t + 1 else happened[CAR_KWH]
         w[at + P_KW * LANES] = happened[METER_KW]
         w[at + Q_KVAR * LANES] = reactive
         w[at + COST * LANES] = happened[COST_EUR]
-        add(sums, i, happened)
+        add(desk, i, happened)
         if detail:
-            write(kept, position(to) + i, happened)
+            write(kept, to + i, happened)

@@ -3,7 +3,8 @@
 Feeders come in groups of G (16 or 1): the cases of one block of the power flow. House h of
 feeder i of a group is number ``n = h * G + i`` of its group, in lane ``n % 64`` of block
 ``n // 64``. All numbers of a block lie in one piece of constant shape (ROWS, 64): a loop over
-its lanes turns into vector instructions.
+its lanes turns into vector instructions. What a step takes is mostly the time to fetch them,
+so what is not each house's own is not among them; it lies on the desk, one for all blocks.
 """
 
 from __future__ import annotations
@@ -32,10 +33,6 @@ HOUSE = 0
 VISIT = HOUSE + HOUSE_COLUMNS
 """First of the rows of the car's visit that runs or comes next."""
 (
-    NOW_LOAD,
-    NOW_PV,
-    NOW_BUY,
-    NOW_SELL,
     SOC,
     CAR,
     TERMINAL,
@@ -45,10 +42,6 @@ VISIT = HOUSE + HOUSE_COLUMNS
     PV_KVA,
     BATTERY_KVA,
     PV_TAN_PHI,
-    ACTION,
-    CAR_ACTION,
-    PV_ACTION,
-    REACTIVE_ACTION,
     P_KW,
     Q_KVAR,
     COST,
@@ -56,23 +49,40 @@ VISIT = HOUSE + HOUSE_COLUMNS
     GRID_EUR,
     SESSION,
     PER_KWH,
-    EVEN_EUR,
     CAR_PERIODS,
-) = range(VISIT + VISIT_ROWS, VISIT + VISIT_ROWS + 26)
-"""Measured load, PV (kW) and prices; energies stored (kWh); pay for energy left; consumption
-of a year (kWh); reactive per active power of the
-consumption; whether the inverter is a hybrid, ratings (kVA), reactive per PV power that the
-grid code allows; actions; power at the meter (kW, kvar), cost (EUR), voltage at the house
-and its share of the grid's cost; number of the car's visit today; and, to observe without
-dividing, the share of the battery that a kWh fills, the import price at which storing for
-later breaks even, and the periods the car charges for a kWh."""
+) = range(VISIT + VISIT_ROWS, VISIT + VISIT_ROWS + 17)
+"""Energies stored (kWh); pay for energy left; consumption of a year (kWh); reactive per active
+power of the consumption; whether the inverter is a hybrid, ratings (kVA), reactive per PV power
+that the grid code allows; power at the meter (kW, kvar), cost (EUR), voltage at the house and
+its share of the grid's cost; number of the car's visit today; and, to observe without dividing,
+the share of the battery that a kWh fills and the periods the car charges for a kWh."""
 ROWS = CAR_PERIODS + 1
 OUTCOMES = len(OUTCOME_NAMES)
+
+(
+    PV_YIELD,
+    BUY,
+    SELL,
+    EVEN,
+    LOAD,
+    PV,
+    BATTERY_ACTION,
+    CAR_ACTION,
+    PV_ACTION,
+    REACTIVE_ACTION,
+    BATTERY_POWER,
+    CAR_POWER,
+    SUMS,
+) = range(13)
+"""Rows of the desk. Of the group, by lane: PV of a roof of 1 kWp (kW), prices (EUR/kWh) and the
+import price at which storing for later breaks even. Of the block at work: measured load and PV
+(kW), actions, powers played (kW). From `SUMS` on: sums over the group's blocks of `SUMMED`."""
 SUMMED = (
     "curtailed_kw", "unserved_kw", "missed_kwh", "import_eur", "export_eur", "wear_eur",
     "unserved_eur", "missed_eur", "terminal_eur",
 )  # fmt: skip
 """Outcomes of which the accounts of a feeder need the sum over its houses."""
+DESK_ROWS = SUMS + len(SUMMED)
 
 
 def group_size(n: int) -> int:
@@ -120,17 +130,18 @@ def visit_at(w, at):
 
 
 @inlined
-def add(sums, at, happened):
+def add(desk, at, happened):
     """Add a lane's `SUMMED` outcomes up, one by one: a loop would keep them from the registers."""
-    sums[at] += happened[CURTAILED_KW]
-    sums[at + 64] += happened[UNSERVED_KW]
-    sums[at + 128] += happened[MISSED_KWH]
-    sums[at + 192] += happened[IMPORT_EUR]
-    sums[at + 256] += happened[EXPORT_EUR]
-    sums[at + 320] += happened[WEAR_EUR]
-    sums[at + 384] += happened[UNSERVED_EUR]
-    sums[at + 448] += happened[MISSED_EUR]
-    sums[at + 512] += happened[TERMINAL_EUR]
+    at += SUMS * LANES
+    desk[at] += happened[CURTAILED_KW]
+    desk[at + 64] += happened[UNSERVED_KW]
+    desk[at + 128] += happened[MISSED_KWH]
+    desk[at + 192] += happened[IMPORT_EUR]
+    desk[at + 256] += happened[EXPORT_EUR]
+    desk[at + 320] += happened[WEAR_EUR]
+    desk[at + 384] += happened[UNSERVED_EUR]
+    desk[at + 448] += happened[MISSED_EUR]
+    desk[at + 512] += happened[TERMINAL_EUR]
 
 
 @inlined

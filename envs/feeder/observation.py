@@ -10,19 +10,19 @@ from flexgym.envs.compiled import inlined
 from flexgym.envs.feeder import lanes
 from flexgym.envs.feeder.coupling import Ints
 from flexgym.envs.feeder.lanes import (
+    BUY,
     CAR,
     CAR_PERIODS,
-    EVEN_EUR,
+    EVEN,
     LANES,
-    NOW_BUY,
-    NOW_LOAD,
-    NOW_PV,
+    LOAD,
     PER_KWH,
+    PV,
+    ROWS,
     SOC,
     TERMINAL,
     V_PU,
     VISIT,
-    place,
     position,
 )
 from flexgym.envs.feeder.scenario import FeederScenario
@@ -52,39 +52,26 @@ def observation_names(kind: str, cars: bool) -> tuple[str, ...]:
 
 
 @inlined
-def observe_compact(t, size, count, begin, w, seen, out):
-    """Write compact observations of a group.
+def observe_compact(t, size, count, begin, block, w, desk, seen, out):
+    """Write compact observations of the houses of a block.
 
     Args:
         t: Period.
         size: Feeders in the group, G.
         count: Houses on a feeder, H.
         begin: The group's first feeder in ``out``.
+        block: Position in the group.
         w: Numbers of the group, flat.
-        seen: Room for what the houses of a block see, flat, (6, 64), float32.
-        out: Flat, (n, H, 6), float32, overwritten; empty if they are not asked for.
+        desk: What the block measures.
+        seen: Room for what it sees, flat, (6, 64), float32.
+        out: Flat, (n, H, 6), float32, overwritten.
     """
-    used = min(size, out.size // (6 * count) - begin)
-    each = LANES // size
-    for first in range(0, count if used > 0 else 0, each):
-        _see(t, w, place(first, size), seen)
-        for h in range(min(each, count - first)):
-            for i in range(used):
-                to = position(((begin + i) * count + first + h) * 6)
-                at = position(h * size + i)
-                for k in range(6):
-                    out[to + k] = seen[at + k * LANES]
-
-
-@inlined
-def _see(t, w, begin, seen):
-    """Write what the houses of one block see."""
     left = 1.0 - t / STEPS_PER_DAY
     for i in range(LANES):
-        at = position(begin) + i
+        at = position(block * ROWS * LANES) + i
         seen[i] = w[at + SOC * LANES] * w[at + PER_KWH * LANES]
-        seen[i + LANES] = 0.1 * (w[at + NOW_PV * LANES] - w[at + NOW_LOAD * LANES])
-        seen[i + 2 * LANES] = 10.0 * (w[at + NOW_BUY * LANES] - w[at + EVEN_EUR * LANES])
+        seen[i + LANES] = 0.1 * (desk[PV * LANES + i] - desk[LOAD * LANES + i])
+        seen[i + 2 * LANES] = 10.0 * (desk[BUY * LANES + i] - desk[EVEN * LANES + i])
         there = w[at + (VISIT + ARRIVAL) * LANES] <= t < w[at + (VISIT + DEPARTURE) * LANES]
         missing = max(w[at + (VISIT + NEEDED_KWH) * LANES] - w[at + CAR * LANES], 0.0)
         time = w[at + (VISIT + DEPARTURE) * LANES] - t
@@ -92,6 +79,14 @@ def _see(t, w, begin, seen):
         seen[i + 3 * LANES] = urgency if there else -1.0
         seen[i + 4 * LANES] = 20.0 * (w[at + V_PU * LANES] - 1.0)
         seen[i + 5 * LANES] = left
+    each = LANES // size
+    first = block * each
+    for h in range(min(each, count - first)):
+        for i in range(min(size, out.size // (6 * count) - begin)):
+            to = position(((begin + i) * count + first + h) * 6)
+            at = position(h * size + i)
+            for k in range(6):
+                out[to + k] = seen[at + k * LANES]
 
 
 class FeederObserver:
@@ -111,7 +106,7 @@ class FeederObserver:
         self.names = observation_names(kind, scenario.homes.has_cars)
         self._scenario, self._n = scenario, n
         self.full = kind == "full"
-        self._totals = house.empty_totals(kind, n * scenario.n_houses)
+        self._outlook = house.new_outlook(kind, n * scenario.n_houses)
         self._rows: Floats = np.empty((0, 0))
 
     def begin(self, draw: Ints, day: Ints) -> None:
@@ -124,7 +119,7 @@ class FeederObserver:
         days = np.repeat(day, count)
         for first in range(0, len(home), 4096):  # forecasts of all at once take gigabytes
             part = slice(first, first + 4096)
-            house.summarise(homes.forecast(home[part], days[part]), self._totals[part])
+            house.summarise(homes.forecast(home[part], days[part]), first, self._outlook)
 
     def observe(self, simulation: Any) -> np.ndarray:
         """Full observation of each house of a `FeederSimulation`, shape (n, H, d), float32."""
@@ -135,7 +130,7 @@ class FeederObserver:
             return simulation.of_houses(row).ravel()
 
         chains = self._scenario.homes.uncertainty
-        now = np.stack([of(row) for row in range(lanes.NOW_LOAD, lanes.NOW_SELL + 1)])
+        now = simulation.measured.reshape(4, -1)
         visit = np.empty((VISIT_ROWS, 0))
         if self._scenario.homes.has_cars:
             visit = np.stack([of(lanes.VISIT + k) for k in range(VISIT_ROWS)])
@@ -143,7 +138,7 @@ class FeederObserver:
         house.observe(
             simulation.t, self._rows, of(SOC), of(CAR), now, visit,
             np.repeat(simulation.state, count), chains.weather_factor, chains.price_factor,
-            of(TERMINAL), self._totals, seen,
+            of(TERMINAL), self._outlook, seen,
         )  # fmt: skip
         out[:, :, :-1] = seen.reshape(self._n, count, -1)
         out[:, :, -1] = 20.0 * (simulation.of_houses(V_PU) - 1.0)

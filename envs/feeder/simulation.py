@@ -12,7 +12,7 @@ from flexgym.envs.feeder import lanes
 from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
 from flexgym.envs.feeder.coupling import Ints, Scratch, World
 from flexgym.envs.feeder.draw import Draw, world_of
-from flexgym.envs.feeder.dynamics import Feeders, Group, advance, rest
+from flexgym.envs.feeder.dynamics import Feeders, Group, advance, read_measurements, rest
 from flexgym.envs.feeder.observation import FeederObserver
 from flexgym.envs.feeder.params import SHARES
 from flexgym.envs.feeder.scenario import FeederScenario
@@ -90,13 +90,13 @@ class FeederSimulation:
         self.scenario, self.n = scenario, n
         with_pv = curtailment == "action"
         rows = {
-            "battery": lanes.ACTION,
+            "battery": lanes.BATTERY_ACTION,
             "car": lanes.CAR_ACTION if scenario.homes.has_cars else None,
             "pv_used": lanes.PV_ACTION if with_pv else None,
             "reactive": lanes.REACTIVE_ACTION if reactive == "action" else None,
         }
         self.action_names = tuple(name for name, row in rows.items() if row is not None)
-        columns = np.array([row for row in rows.values() if row is not None])
+        chosen = np.array([row for row in rows.values() if row is not None])
         rule = -1 if share is None else SHARES.index(share)
         settings = (
             ACTION_MAPS.index(action_map), with_pv, reactive == "action", rule, detail,
@@ -109,13 +109,12 @@ class FeederSimulation:
         block = new_block(self._world.tree, single=self._size == 1)
         lane = block[2].shape[2:]
         scratch = Scratch(
-            *block, np.zeros((1, 7, *lane)), np.zeros((1, 3, *lane)),
-            np.zeros(2 * lanes.LANES), np.zeros(len(lanes.SUMMED) * lanes.LANES),
+            *block, np.zeros((1, 7, *lane)), np.zeros(lanes.DESK_ROWS * lanes.LANES),
             np.zeros(6 * lanes.LANES, dtype=np.float32),
         )  # fmt: skip
         self._shape = (n, scenario.n_houses * len(self.action_names))
         self._actions = np.zeros(self._shape)
-        self._parts = (self._world, self.batch, scratch, settings, columns, self._actions)
+        self._parts = (self._world, self.batch, scratch, settings, chosen, self._actions)
         self._feeders = Feeders(*self._parts)
         self._draw = Draw(scenario, self._world, self.batch, n)
         self._observer = FeederObserver(scenario, observation, n)
@@ -145,7 +144,8 @@ class FeederSimulation:
             home=np.zeros((groups, houses * size), dtype=np.int64),
             state=np.zeros((groups, T, size), dtype=np.int16),
             shared=np.zeros((groups, T, 4, size)),
-            load=np.zeros((groups, T, houses * size)),
+            even=np.zeros((groups, size)),
+            load=np.zeros((groups, T, per_block)),
             episode=np.zeros((groups, size, names)),
             period=np.zeros((groups, size, names)),
             reward=np.zeros((groups, size if shared else 0, houses)),
@@ -265,6 +265,13 @@ class FeederSimulation:
         return out.transpose(0, 2, 1).reshape(-1, len(places))[: self.n]
 
     @property
+    def measured(self) -> Floats:
+        """Load, PV (kW), import and export price (EUR/kWh) now, shape (4, n, H)."""
+        out = np.empty((4, self._groups, self._blocks, lanes.LANES))
+        read_measurements(self._feeders, min(self.t, T - 1), out)
+        return np.stack([self._by_feeder(row) for row in out])
+
+    @property
     def soc_kwh(self) -> Floats:
         """State of charge, shape (n, H), kWh."""
         return self.of_houses(lanes.SOC)
@@ -377,7 +384,8 @@ class FeederSimulation:
     def load(self) -> Floats:
         """Consumption of the houses over the day, the future included, shape (T, n, H), kW."""
         count, size = self.scenario.n_houses, self._size
-        by_house = self.batch.load.reshape(self._groups, T, count, size)
+        load = self.batch.load[:, :, : count * size]
+        by_house = load.reshape(self._groups, T, count, size)
         return by_house.transpose(1, 0, 3, 2).reshape(T, -1, count)[:, : self.n].copy()
 
     def _of_day(self, values: np.ndarray) -> np.ndarray:

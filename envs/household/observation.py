@@ -7,6 +7,7 @@ unit that keeps them within a few units of zero, so that networks need no normal
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -117,20 +118,32 @@ def observation_names(kind: str, cars: bool = False) -> tuple[str, ...]:
     return (*_COMPACT, *_TOTALS, *bins, *((*_CAR, *_CAR_AHEAD) if cars else ()))
 
 
+class Outlook(NamedTuple):
+    """What observations read from the forecasts of n houses.
+
+    Attributes:
+        sums: Shape (T + 1, n, 6): sums up to t of price, surplus and deficit (kWh), over t..T
+            the highest and lowest price and the rank of the price of t. Period by period,
+            since all houses are in the same one.
+        price: Import price, shape (n, T), EUR/kWh.
+    """
+
+    sums: Floats
+    price: Floats
+
+
 @compiled
-def summarise(forecast, totals):
-    """Sums of the forecast that observations are read from.
+def summarise(forecast, first, outlook):
+    """Fill in the outlook of the houses from ``first`` on.
 
     Args:
         forecast: Shape (T, 4, n).
-        totals: Shape (n, T + 1, 7), overwritten: sums up to t of price, surplus and deficit
-            (kWh), over t..T the highest and lowest price and the rank of the price of t, and
-            the price of t.
+        first: First house.
+        outlook: See `Outlook`, overwritten.
     """
     T = forecast.shape[0]
-    price = np.empty(T)
     for i in range(forecast.shape[2]):
-        total = totals[i]
+        total, price = outlook.sums[:, first + i], outlook.price[first + i]
         total[0, 0] = total[0, 1] = total[0, 2] = 0.0
         for t in range(T):
             price[t] = forecast[t, BUY, i]
@@ -148,12 +161,11 @@ def summarise(forecast, totals):
             for k in range(t, T):
                 below += price[k] < price[t]
             total[t, 5] = below / (T - t)
-            total[t, 6] = price[t]
 
 
 @compiled
-def _observe_car(t, row, visit, soc_kwh, car_kwh, now, total, o):
-    """Write the car's entries of one row; ``total`` is empty for compact observations."""
+def _observe_car(t, row, visit, soc_kwh, car_kwh, now, price, o):
+    """Write the car's entries of one row; ``price`` is empty for compact observations."""
     power = max(row[CAR_POWER], 0.1)
     low, high = car_range(row, visit, t, soc_kwh, car_kwh, now[LOAD], now[PV])
     o[:] = 0.0
@@ -177,18 +189,18 @@ def _observe_car(t, row, visit, soc_kwh, car_kwh, now, total, o):
     o[11] = 0.1 * row[CAR_DISCHARGE]
     o[12] = (now[PV] - now[LOAD]) / power if row[CAR_POWER] > 0.0 else 0.0
     if len(o) > 13 and left > 0.0:
-        here = total[t, 6]
+        here = price[t]
         below, lowest = 0, here
-        for k in range(t, t + int(left)):
-            below += total[k, 6] < here
-            lowest = min(lowest, total[k, 6])
+        for other in price[t : t + int(left)]:
+            below += other < here
+            lowest = min(lowest, other)
         o[13] = below / left
         o[14] = 10.0 * (here - lowest)
 
 
 @compiled
 def observe(
-    t, house, soc_kwh, car_kwh, now, visit, state, weather, price_factor, terminal, totals, out
+    t, house, soc_kwh, car_kwh, now, visit, state, weather, price_factor, terminal, outlook, out
 ):  # fmt: skip
     """Write one row of observations a house.
 
@@ -203,63 +215,65 @@ def observe(
         weather: Weather factor of each Markov state, shape (m,).
         price_factor: Price factor of each Markov state, shape (m,).
         terminal: Pay for stored energy at the end, shape (n,), EUR/kWh.
-        totals: From `summarise`, shape (n, T + 1, 7); shape (0, 0, 7) for compact ones.
+        outlook: See `Outlook`; empty for compact observations.
         out: Shape (n, d), overwritten.
     """
     angle = 2.0 * np.pi * t / STEPS_PER_DAY
     sine, cosine = np.sin(angle), np.cos(angle)
-    full = totals.shape[0] > 0
+    sums, prices = outlook
+    T = sums.shape[0] - 1
+    full = T >= 0
     cars = visit.shape[1] > 0
     for i in range(len(soc_kwh)):
         row = house[i]
-        power = max(row[POWER], 0.1)
-        capacity = max(row[CAPACITY], 0.1)
+        per_kw = 1.0 / max(row[POWER], 0.1)
+        per_kwh = 1.0 / max(row[CAPACITY], 0.1)
         load, pv = now[LOAD, i], now[PV, i]
         low, high = battery_range(row, soc_kwh[i], load, 0.0, pv)
         even = terminal[i] / row[ETA_D]
         o = out[i]
-        o[0] = soc_kwh[i] / capacity
+        o[0] = soc_kwh[i] * per_kwh
         o[1] = sine
         o[2] = cosine
         o[3] = 1.0 - t / STEPS_PER_DAY
         o[4] = 10.0 * (now[BUY, i] - even)
         o[5] = 10.0 * now[SELL, i]
         o[6] = 10.0 * terminal[i]
-        o[7] = load / power
-        o[8] = pv / power
-        o[9] = (pv - load) / power
-        o[10] = (pv - load) / capacity
+        o[7] = load * per_kw
+        o[8] = pv * per_kw
+        o[9] = (pv - load) * per_kw
+        o[10] = (pv - load) * per_kwh
         o[11] = weather[state[i]] - 1.0
         o[12] = 5.0 * (price_factor[state[i]] - 1.0)
-        o[13] = low / power
-        o[14] = high / power
+        o[13] = low * per_kw
+        o[14] = high * per_kw
         o[15] = 0.1 * row[CAPACITY]
-        o[16] = row[POWER] / capacity
+        o[16] = row[POWER] * per_kwh
         o[17] = 10.0 * (1.0 - row[ETA_C] * row[ETA_D] * row[RETENTION])
         o[18] = 100.0 * row[WEAR]
-        o[19] = row[PV_KWP] / capacity
-        o[20] = min(row[INVERTER], 1e3) / power
+        o[19] = row[PV_KWP] * per_kwh
+        o[20] = min(row[INVERTER], 1e3) * per_kw
         if full:
-            total = totals[i]
-            T = total.shape[0] - 1
-            o[21] = 10.0 * (total[t, 3] - even) if t < T else 0.0
-            o[22] = 10.0 * (total[t, 4] - even) if t < T else 0.0
-            o[23] = total[t, 5]
-            o[24] = (total[T, 1] - total[t, 1]) / capacity
-            o[25] = (total[T, 2] - total[t, 2]) / capacity
+            o[21] = 10.0 * (sums[t, i, 3] - even) if t < T else 0.0
+            o[22] = 10.0 * (sums[t, i, 4] - even) if t < T else 0.0
+            o[23] = sums[t, i, 5]
+            o[24] = (sums[T, i, 1] - sums[t, i, 1]) * per_kwh
+            o[25] = (sums[T, i, 2] - sums[t, i, 2]) * per_kwh
             for k in range(_BINS):
                 a = min(t + _EDGES[k], T)
                 b = min(t + _EDGES[k + 1], T)
-                mean = (total[b, 0] - total[a, 0]) / (b - a) - even if b > a else 0.0
+                mean = (sums[b, i, 0] - sums[a, i, 0]) / (b - a) - even if b > a else 0.0
                 o[26 + k] = 10.0 * mean
-                o[26 + _BINS + k] = (total[b, 1] - total[a, 1]) / capacity
-                o[26 + 2 * _BINS + k] = (total[b, 2] - total[a, 2]) / capacity
+                o[26 + _BINS + k] = (sums[b, i, 1] - sums[a, i, 1]) * per_kwh
+                o[26 + 2 * _BINS + k] = (sums[b, i, 2] - sums[a, i, 2]) * per_kwh
         if cars:
-            total = totals[i] if full else np.zeros((0, 7))
+            price = prices[i] if full else prices[0]
             first = 26 + 3 * _BINS if full else 21
-            _observe_car(t, row, visit[:, i], soc_kwh[i], car_kwh[i], now[:, i], total, o[first:])
+            _observe_car(t, row, visit[:, i], soc_kwh[i], car_kwh[i], now[:, i], price, o[first:])
 
 
-def empty_totals(kind: str, n: int) -> Floats:
-    """Room for `summarise`, or the empty array that stands for compact observations."""
-    return np.zeros((n, STEPS_PER_DAY + 1, 7)) if kind == "full" else np.zeros((0, 0, 7))
+def new_outlook(kind: str, n: int) -> Outlook:
+    """Room for `summarise`, or the empty one that stands for compact observations."""
+    if kind == "full":
+        return Outlook(np.zeros((STEPS_PER_DAY + 1, n, 6)), np.zeros((n, STEPS_PER_DAY)))
+    return Outlook(np.zeros((0, 0, 6)), np.zeros((1, 0)))

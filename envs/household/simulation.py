@@ -68,7 +68,7 @@ class HouseholdSimulation:
         self._kind = ACTION_MAPS.index(action_map)
         self._uniform = np.empty((n, scenario.draws))
         self._full = observation == "full"
-        self._totals = obs.empty_totals(observation, n)
+        self._outlook = obs.new_outlook(observation, n)
         uncertainty = scenario.uncertainty
         self._weather = uncertainty.weather_factor
         self._price = uncertainty.price_factor
@@ -117,7 +117,7 @@ class HouseholdSimulation:
         plug_in(0, self.visit, self.car_kwh)
         self.outcome = np.zeros((self.n, len(OUTCOME_NAMES)))
         if self._full:
-            obs.summarise(self.episodes.forecast, self._totals)
+            obs.summarise(self.episodes.forecast, 0, self._outlook)
 
     @property
     def done(self) -> bool:
@@ -177,7 +177,7 @@ class HouseholdSimulation:
             self._weather,
             self._price,
             self.episodes.terminal_price,
-            self._totals,
+            self._outlook,
             out,
         )
         return out

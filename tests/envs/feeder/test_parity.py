@@ -138,7 +138,7 @@ def test_measurements_are_those_of_the_period(n, mixed, start):
     for _ in range(3):
         homes = homes_of(simulation)
         for t in range(96):
-            got = np.stack([simulation.of_houses(lanes.NOW_LOAD + k).ravel() for k in range(4)])
+            got = simulation.measured.reshape(4, -1)
             expected = homes.episodes.exogenous[t]
             np.testing.assert_allclose(got, expected, rtol=1e-15, atol=0)
             simulation.step(np.zeros((n, mixed.n_houses, 2)))
