@@ -174,25 +174,44 @@ def _next(world, batch, scratch, g, t, now, begin, seen):
 
 
 @compiled
+def read_lanes(per_lane, size, flat, rows, out):
+    """Read rows of all lanes in the order of feeders and houses.
+
+    Args:
+        per_lane: Numbers of a lane.
+        size: Feeders in a group, G.
+        flat: Shape (groups, blocks * per_lane * 64).
+        rows: Which of them, shape (k,).
+        out: Shape (k, n, H), overwritten.
+    """
+    for k in range(len(rows)):
+        for h in range(out.shape[2]):
+            n = h * size
+            at = position((n // LANES * per_lane + rows[k]) * LANES + n % LANES)
+            for i in range(out.shape[1]):
+                out[k, i, h] = flat[i // size, at + i % size]
+
+
+@compiled
 def read_measurements(feeders, t, out):
     """What the houses measure in period t: load, PV, import and export price.
 
     Args:
         feeders: See `Feeders`.
         t: Period.
-        out: Shape (4, groups, blocks, 64), kW and EUR/kWh, overwritten.
+        out: Shape (4, n, H), kW and EUR/kWh, overwritten.
     """
     batch, desk = feeders.batch, feeders.scratch.desk
-    size = size_of(feeders.scratch.totals)
+    size, count = size_of(feeders.scratch.totals), out.shape[2]
     for g in range(batch.houses.shape[0]):
         tell(size, batch.shared[g, t], batch.even[g], desk)
-        for block in range(out.shape[2]):
-            measure(block, batch.houses[g], batch.load[g, t], desk)
-            for lane in range(LANES):
-                out[0, g, block, lane] = desk[LOAD * LANES + lane]
-                out[1, g, block, lane] = desk[PV * LANES + lane]
-                out[2, g, block, lane] = desk[BUY * LANES + lane]
-                out[3, g, block, lane] = desk[SELL * LANES + lane]
+        for n in range(size * count):
+            if n % LANES == 0:
+                measure(n // LANES, batch.houses[g], batch.load[g, t], desk)
+            h, i = n // size, g * size + n % size
+            if i < out.shape[1]:
+                for k, row in enumerate((LOAD, PV, BUY, SELL)):
+                    out[k, i, h] = desk[row * LANES + n % LANES]
 
 
 @compiled

@@ -125,21 +125,16 @@ class FeederObserver:
         """Full observation of each house of a `FeederSimulation`, shape (n, H, d), float32."""
         count = self._scenario.n_houses
         out = np.empty((self._n, count, len(self.names)), dtype=np.float32)
-
-        def of(row: int) -> Floats:
-            return simulation.of_houses(row).ravel()
-
+        cars = range(lanes.VISIT, lanes.VISIT + VISIT_ROWS)
+        visit = cars if self._scenario.homes.has_cars else ()
+        numbers = simulation.of_houses(SOC, CAR, TERMINAL, V_PU, *visit)
+        soc, car, terminal, voltage, *_ = numbers.reshape(len(numbers), -1)
         chains = self._scenario.homes.uncertainty
-        now = simulation.measured.reshape(4, -1)
-        visit = np.empty((VISIT_ROWS, 0))
-        if self._scenario.homes.has_cars:
-            visit = np.stack([of(lanes.VISIT + k) for k in range(VISIT_ROWS)])
-        seen = np.empty((self._n * count, len(self.names) - 1), dtype=np.float32)
         house.observe(
-            simulation.t, self._rows, of(SOC), of(CAR), now, visit,
-            np.repeat(simulation.state, count), chains.weather_factor, chains.price_factor,
-            of(TERMINAL), self._outlook, seen,
+            simulation.t, self._rows, soc, car, simulation.measured.reshape(4, -1),
+            numbers[4:].reshape(VISIT_ROWS, -1), np.repeat(simulation.state, count),
+            chains.weather_factor, chains.price_factor, terminal, self._outlook,
+            out.reshape(self._n * count, -1),
         )  # fmt: skip
-        out[:, :, :-1] = seen.reshape(self._n, count, -1)
-        out[:, :, -1] = 20.0 * (simulation.of_houses(V_PU) - 1.0)
+        out[:, :, -1] = 20.0 * (voltage.reshape(self._n, count) - 1.0)
         return out

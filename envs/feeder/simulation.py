@@ -12,13 +12,20 @@ from flexgym.envs.feeder import lanes
 from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
 from flexgym.envs.feeder.coupling import Ints, Scratch, World
 from flexgym.envs.feeder.draw import Draw, world_of
-from flexgym.envs.feeder.dynamics import Feeders, Group, advance, read_measurements, rest
+from flexgym.envs.feeder.dynamics import (
+    Feeders,
+    Group,
+    advance,
+    read_lanes,
+    read_measurements,
+    rest,
+)
 from flexgym.envs.feeder.observation import FeederObserver
 from flexgym.envs.feeder.params import SHARES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.grid.sweep import LOADING_PERCENT, V_PU, new_block
 from flexgym.envs.household.action_map import ACTION_MAPS
-from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH, OUTCOME_NAMES
+from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import CURTAILMENTS
 
@@ -247,17 +254,15 @@ class FeederSimulation:
         """Observation of each house, shape (n, H, d), float32."""
         return self._observer.observe(self) if self._observer.full else self._seen
 
-    def of_houses(self, row: int) -> Floats:
-        """A row of `flexgym.envs.feeder.lanes`, shape (n, H)."""
-        w = self.batch.houses.reshape(self._groups, self._blocks, lanes.ROWS, lanes.LANES)
-        return self._by_feeder(w[:, :, row])
+    def of_houses(self, *rows: int) -> Floats:
+        """Rows of `flexgym.envs.feeder.lanes`, shape (n, H), several of them (rows, n, H)."""
+        found = self._read(lanes.ROWS, self.batch.houses, rows)
+        return found if len(rows) > 1 else found[0]
 
-    def _by_feeder(self, blocks: np.ndarray) -> np.ndarray:
-        """(groups, blocks, 64) to (n, H)."""
-        count, size = self.scenario.n_houses, self._size
-        flat = blocks.reshape(self._groups, -1)[:, : count * size]
-        by_feeder = flat.reshape(-1, count, size).transpose(0, 2, 1).reshape(-1, count)
-        return by_feeder[: self.n].copy()  # never a view: the batch is overwritten
+    def _read(self, per_lane: int, flat: Floats, rows: Sequence[int]) -> Floats:
+        out = np.empty((len(rows), self.n, self.scenario.n_houses))
+        read_lanes(per_lane, self._size, flat, np.array(rows), out)
+        return out
 
     def _of_grid(self, row: int, places: Ints) -> Floats:
         """A row of the power flow's outputs at nodes or elements, shape (n, places)."""
@@ -267,9 +272,9 @@ class FeederSimulation:
     @property
     def measured(self) -> Floats:
         """Load, PV (kW), import and export price (EUR/kWh) now, shape (4, n, H)."""
-        out = np.empty((4, self._groups, self._blocks, lanes.LANES))
+        out = np.empty((4, self.n, self.scenario.n_houses))
         read_measurements(self._feeders, min(self.t, T - 1), out)
-        return np.stack([self._by_feeder(row) for row in out])
+        return out
 
     @property
     def soc_kwh(self) -> Floats:
@@ -317,8 +322,9 @@ class FeederSimulation:
         """Energy the plugged-in cars lack, shape (n, H), kWh; 0 for those that are away."""
         if self.done:
             return np.zeros((self.n, self.scenario.n_houses))
-        arrival, departure = (self.of_houses(lanes.VISIT + k) for k in (ARRIVAL, DEPARTURE))
-        missing = self.of_houses(lanes.VISIT + NEEDED_KWH) - self.car_kwh
+        visit = (lanes.VISIT + k for k in (ARRIVAL, DEPARTURE, NEEDED_KWH))
+        arrival, departure, needed, car = self.of_houses(*visit, lanes.CAR)
+        missing = needed - car
         there = (arrival <= self.t) & (self.t < departure)
         return np.where(there, missing.clip(0.0), 0.0)
 
@@ -361,9 +367,8 @@ class FeederSimulation:
         """
         if not self._detail:
             raise ScenarioError("outcomes are not kept; make the simulation with detail=True.")
-        blocks = self.batch.outcomes.reshape(self._groups, self._blocks, -1, lanes.LANES)
-        columns = [self._by_feeder(blocks[:, :, k]) for k in range(len(OUTCOME_NAMES))]
-        return np.stack(columns, axis=-1)
+        found = self._read(lanes.OUTCOMES, self.batch.outcomes, range(lanes.OUTCOMES))
+        return found.transpose(1, 2, 0)
 
     @property
     def state(self) -> Ints:

@@ -101,8 +101,8 @@ class HouseRowsVectorEnv(_Batch):
         return self.simulation.reward_eur.reshape(-1)
 
     def _info(self) -> dict[str, Any]:
-        outcome = self.simulation.outcome.reshape(self.num_envs, -1)
-        happened = dict(zip(OUTCOME_NAMES, outcome.T, strict=True))
+        outcome = self.simulation.outcome.transpose(2, 0, 1).reshape(-1, self.num_envs)
+        happened = dict(zip(OUTCOME_NAMES, outcome, strict=True))
         return happened | {"grid_eur": self.simulation.grid_eur.reshape(-1)}
 
     def _totals(self) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [
             *batch_rows(arguments.num_envs, arguments.repeats, arguments.seed),
             *single_rows(arguments.repeats, arguments.seed),
+            *yardstick_rows(arguments.repeats, arguments.seed),
         ]
         growth = growth_rows(arguments.repeats, arguments.seed)
     rows.append(memory_row())
@@ -156,6 +157,25 @@ def single_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
     rate = 10 * STEPS_PER_DAY / median(seconds(agents_days) for _ in range(repeats))
     rows.append(_row("PettingZoo, compact observation, steps/s", rate))
     return rows
+
+
+def yardstick_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
+    """Power flows per second of lightsim2grid on the same grid, without houses; none if absent.
+
+    Rates depend on the machine; this one tells how fast it is.
+    """
+    from flexgym.evaluate.bench.grid import draw_cases
+    from flexgym.evaluate.bench.power_flow_peers import SINGLE, lightsim2grid
+
+    try:
+        solvers = lightsim2grid(draw_cases("semiurb4", 256, seed))
+    except ImportError:
+        print("lightsim2grid is absent: nothing to compare with (extra bench).")
+        return []
+    solver = next(solver for solver in solvers if solver.mode == SINGLE)
+    solver.work()
+    rate = solver.cases / median(seconds(solver.work) for _ in range(repeats))
+    return [_row("for comparison: lightsim2grid, one power flow and no houses, 1/s", rate)]
 
 
 def growth_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
