@@ -459,3 +459,38 @@ def step(
             car_kwh[i] = 0.0 if session[DEPARTURE] == t + 1 else happened[CAR_KWH]
         for k in range(len(happened)):
             outcome[i, k] = happened[k]
+
+
+@compiled
+def advance(
+    kind, t, action, house, exogenous, visits, terminal_price, soc_kwh, car_kwh, outcome
+):  # fmt: skip
+    """Play period t of n houses and let the cars of the next one arrive.
+
+    Args:
+        kind: See `step`, like all that is not named here.
+        t: Period.
+        action: Shape (n, 1 to 3).
+        house: Shape (n, 18).
+        exogenous: Load, PV, import and export price of all periods, shape (T, 4, n).
+        visits: The cars' visits in all periods, shape (T, 5, n) or (T, 5, 0).
+        terminal_price: Shape (n,).
+        soc_kwh: Shape (n,); overwritten.
+        car_kwh: Shape (n,); overwritten.
+        outcome: Shape (n, 17), overwritten.
+
+    Returns:
+        -1, or the position of an action outside [-1, 1]; then nothing has happened.
+    """
+    flat = action.reshape(-1)
+    for k in range(flat.shape[0]):
+        if not abs(flat[k]) <= 1.0:
+            return k
+    last = t == exogenous.shape[0] - 1
+    step(
+        kind, t, last, action, house, exogenous[t], visits[t], terminal_price, soc_kwh, car_kwh,
+        outcome,
+    )  # fmt: skip
+    if not last:
+        plug_in(t + 1, visits[t + 1], car_kwh)
+    return -1

@@ -18,8 +18,8 @@ from flexgym.envs.household.dynamics import (
     OUTCOME_NAMES,
     POWER,
     actions_from_powers,
+    advance,
     plug_in,
-    step,
 )
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series, Session
 from flexgym.envs.household.scenario import Episodes, HouseholdScenario
@@ -64,6 +64,7 @@ class HouseholdSimulation:
         self.observation_names = obs.observation_names(observation, self.cars)
         names = {"battery": True, "car": self.cars, "pv_used": curtailment == "action"}
         self.action_names = tuple(name for name, there in names.items() if there)
+        self._shape = (n, len(self.action_names))
         self.t = STEPS_PER_DAY  # nothing to play before `begin`
         self._kind = ACTION_MAPS.index(action_map)
         self._uniform = np.empty((n, scenario.draws))
@@ -194,40 +195,26 @@ class HouseholdSimulation:
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        played = np.asarray(action, dtype=np.float64)
-        expected = (self.n, len(self.action_names))
-        if played.shape != expected:
-            raise ActionError(f"action has shape {played.shape}; expected {expected}.")
-        if not (np.abs(played) <= 1.0).all():
-            worst = played.ravel()[np.argmin(np.abs(played.ravel()) <= 1.0)]
-            raise ActionError(
-                f"action is {worst}; expected numbers in [-1, 1]. Clip or squash the policy's "
-                "output."
-            )
-        if self.done:
+        played = np.ascontiguousarray(action, dtype=np.float64)
+        if played.shape != self._shape:
+            raise ActionError(f"action has shape {played.shape}; expected {self._shape}.")
+        if self.t >= STEPS_PER_DAY:
             raise ActionError(
                 "step was called before a day began or after its end; call reset first."
             )
-        last = self.t == STEPS_PER_DAY - 1
         episodes = self.episodes
         outcome = np.empty((self.n, len(OUTCOME_NAMES)))
-        step(
-            self._kind,
-            self.t,
-            last,
-            np.ascontiguousarray(played),
-            episodes.rows,
-            episodes.exogenous[self.t],
-            episodes.visits[self.t],
-            episodes.terminal_price,
-            self.soc_kwh,
-            self.car_kwh,
-            outcome,
-        )
+        bad = advance(
+            self._kind, self.t, played, episodes.rows, episodes.exogenous, episodes.visits,
+            episodes.terminal_price, self.soc_kwh, self.car_kwh, outcome,
+        )  # fmt: skip
+        if bad >= 0:
+            raise ActionError(
+                f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash the "
+                "policy's output."
+            )
         self.outcome = outcome
         self.t += 1
-        if not last:
-            plug_in(self.t, self.visit, self.car_kwh)
         return outcome
 
     def action(
