@@ -1,0 +1,95 @@
+"""What houses are paid for leaving their own choice, and how evenly.
+
+Both rules leave nobody worse off than its own choice of the moment: each chart is convex, and at
+the answer every house would choose just that power if it paid the grid's price. Money goes from
+the operator to the houses; a deficit, to be financed by network tariffs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from flexgym.envs.charts.chart import FlexibilityChart
+from flexgym.envs.charts.clearing import Cleared
+from flexgym.envs.errors import ChartError
+from flexgym.envs.household.params import DT_H, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Settlement:
+    """Payments of one period.
+
+    Attributes:
+        paid_eur: From the operator to each house, shape (H,), EUR.
+        harm_eur: What the answer costs each house beside its own choice by its menu, future
+            included, shape (H,), EUR.
+    """
+
+    paid_eur: Floats
+    harm_eur: Floats
+
+    @property
+    def gain_eur(self) -> Floats:
+        """What each house is better off by than with its own choice, shape (H,), EUR."""
+        return self.paid_eur - self.harm_eur
+
+    @property
+    def deficit_eur(self) -> float:
+        """What the operator pays in all, EUR."""
+        return float(self.paid_eur.sum())
+
+
+def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
+    """Pay each house the harm that its own menu declares: an indemnity, open to false menus."""
+    harm = _harm(menus, cleared)
+    return Settlement(harm, harm)
+
+
+def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
+    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice."""
+    own = np.array([menu.best_power_kw for menu in menus])
+    price = cleared.price_eur_per_kwh.sum(axis=0)
+    return Settlement(DT_H * price * (own - cleared.power_kw), _harm(menus, cleared))
+
+
+def _harm(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
+    if len(menus) != len(cleared.power_kw):
+        raise ChartError(
+            f"got {len(menus)} menus for an answer to {len(cleared.power_kw)}; expected those "
+            "that were cleared."
+        )
+    harm = np.empty(len(menus))
+    for h, (menu, power) in enumerate(zip(menus, cleared.power_kw, strict=True)):
+        x = menu.power_kw
+        harm[h] = menu.cost(min(max(power, x[0]), x[-1])) - menu.cost_eur.min()
+    return harm
+
+
+def jain(values: ArrayLike) -> float:
+    """Jain's index of amounts, at least 0: 1 if all are alike, 1/n if one has all; nan if none.
+
+    Source: Jain, Chiu, Hawe, DEC-TR-301, 1984.
+    """
+    x = _amounts(values)
+    square = float((x**2).sum())
+    return float(x.sum()) ** 2 / (len(x) * square) if square > 0.0 else float("nan")
+
+
+def gini(values: ArrayLike) -> float:
+    """Gini coefficient of amounts, at least 0: 0 if all are alike, near 1 if one has all."""
+    x = np.sort(_amounts(values))
+    total, n = float(x.sum()), len(x)
+    if total <= 0.0:
+        return float("nan")
+    return float((2.0 * np.arange(1, n + 1) - n - 1) @ x) / (n * total)
+
+
+def _amounts(values: ArrayLike) -> Floats:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all() or x.min() < 0.0:
+        raise ChartError(f"got amounts {values!r}; expected finite numbers >= 0, shape (n,).")
+    return x
