@@ -120,11 +120,15 @@ class Operator:
         self._counted = counted
         self._matrix: Floats = np.ascontiguousarray(np.vstack([-fall, fall, through, -through]))
         per_square = [voltage_eur_per_pu_h / (2.0 * v) for v in (high, low)]
-        self._price: Floats = _STRICT * DT_H * np.concatenate(
-            [
-                np.repeat(per_square, len(counted)),
-                np.full(2 * len(through), overload_eur_per_kwh),
-            ]
+        self._price: Floats = (
+            _STRICT
+            * DT_H
+            * np.concatenate(
+                [
+                    np.repeat(per_square, len(counted)),
+                    np.full(2 * len(through), overload_eur_per_kwh),
+                ]
+            )
         )
 
     def clear(self, menus: Sequence[FlexibilityChart], q_kvar: ArrayLike | None = None) -> Cleared:
