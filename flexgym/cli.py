@@ -30,6 +30,7 @@ COMMANDS = {
             "household": "flexgym.evaluate.bench.household",
             "grid": "flexgym.evaluate.bench.grid",
             "feeder": "flexgym.evaluate.bench.feeder",
+            "clearing": "flexgym.evaluate.bench.clearing",
         },
     ),
 }

@@ -118,18 +118,15 @@ class Operator:
         fall = 2.0 * self._plain.resistance[np.ix_(counted, self.bus)]
         through = self._plain.subtree[:, self.bus]
         self._counted = counted
-        self._matrix: Floats = np.ascontiguousarray(np.vstack([-fall, fall, through, -through]))
+        matrix = np.vstack([-fall, fall, through, -through])
+        # Squared voltages beside kW: rows are scaled to like size for the solver.
+        largest = np.abs(matrix).max(axis=1)
+        self._size: Floats = np.where(largest > 0.0, largest, 1.0)
+        self._columns: Floats = np.ascontiguousarray((matrix / self._size[:, None]).T)
         per_square = [voltage_eur_per_pu_h / (2.0 * v) for v in (high, low)]
-        self._price: Floats = (
-            _STRICT
-            * DT_H
-            * np.concatenate(
-                [
-                    np.repeat(per_square, len(counted)),
-                    np.full(2 * len(through), overload_eur_per_kwh),
-                ]
-            )
-        )
+        overload = np.full(2 * len(through), overload_eur_per_kwh)
+        price = DT_H * np.concatenate([np.repeat(per_square, len(counted)), overload])
+        self._price: Floats = _STRICT * price * self._size
 
     def clear(self, menus: Sequence[FlexibilityChart], q_kvar: ArrayLike | None = None) -> Cleared:
         """Take the cheapest power of each menu that the grid can carry together.
@@ -171,15 +168,16 @@ class Operator:
             except PowerFlowError:  # no solution to correct with
                 return answer
 
+    def problem(self, menus: Sequence[FlexibilityChart]) -> tuple:
+        """The first program of `clear`, without reactive power: arguments of `dispatch`."""
+        return self._problem(_Offers(menus), self._plain, np.zeros(self.network.n_bus))
+
     def _at_buses(self, values: Floats) -> Floats:
         at = np.zeros(self.network.n_bus)
         np.add.at(at, self.bus, values)
         return at
 
-    def _solve(
-        self, offers: _Offers, model: LinDistFlow, q_bus: Floats
-    ) -> tuple[Floats, Floats, Floats]:
-        """Powers, duals and violations of the linear model."""
+    def _problem(self, offers: _Offers, model: LinDistFlow, q_bus: Floats) -> tuple:
         none = np.zeros_like(q_bus)
         w = model.squared_voltage(none, q_bus)[self._counted]
         flow, cap = model.flows(none, q_bus)[0], model.caps_kw(q_bus) * (1.0 - _MARGIN)
@@ -188,7 +186,14 @@ class Operator:
             [(high - _MARGIN_PU) ** 2 - w, w - (low + _MARGIN_PU) ** 2, cap - flow, cap + flow]
         )
         slope = offers.slope + self._loss_slope(model)[offers.menu]
-        problem = (offers.menu, slope, offers.length, offers.low, self._matrix, limit, self._price)
+        menus = offers.menu, slope, offers.length, offers.low
+        return *menus, self._columns, limit / self._size, self._price
+
+    def _solve(
+        self, offers: _Offers, model: LinDistFlow, q_bus: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """Powers, duals and violations of the linear model, the latter by row as scaled."""
+        problem = self._problem(offers, model, q_bus)
         power, dual, violation, status, _ = dispatch(*problem)
         if status != OPTIMAL:
             power, dual, violation = solve_with_highs(*problem)
@@ -208,9 +213,10 @@ class Operator:
         solves: int,
     ) -> Cleared:
         power, dual, violation = found
+        worth = self._columns.T * dual[:, None] / DT_H
+        dual, violation = dual / self._size, violation * self._size
         flow = self._flow.solve(p_bus, q_bus)
         b, low, high = len(self._counted), *self.band_pu
-        worth = self._matrix * dual[:, None] / DT_H
         lines = np.concatenate([flow.line_loading_percent, flow.trafo_loading_percent])
         v = flow.v_pu[self._counted]
         clean = bool(
@@ -274,7 +280,7 @@ def solve_with_highs(
     slope: Floats,
     length: Floats,
     low: Floats,
-    matrix: Floats,
+    columns: Floats,
     limit: Floats,
     price: Floats,
 ) -> tuple[Floats, Floats, Floats]:
@@ -290,14 +296,10 @@ def solve_with_highs(
     from scipy.sparse import csr_matrix, eye, hstack
 
     S, R = len(slope), len(limit)
-    # Squared voltages beside kW: rows of like size.
-    largest = np.abs(matrix).max(axis=1, initial=0.0)
-    scale = 1.0 / np.where(largest > 0.0, largest, 1.0)
-    rows = scale[:, None] * matrix
     found = linprog(
-        np.concatenate([slope, price / scale]),
-        hstack([csr_matrix(rows[:, menu]), -eye(R)], format="csr"),
-        scale * limit - rows @ low,
+        np.concatenate([slope, price]),
+        hstack([csr_matrix(columns.T[:, menu]), -eye(R)], format="csr"),
+        limit - low @ columns,
         bounds=[*((0.0, top) for top in length), *[(0.0, None)] * R],
         method="highs",
     )
@@ -307,4 +309,4 @@ def solve_with_highs(
             "limit may be broken at a price. Check the menus for powers of very different size."
         )
     power = low + np.bincount(menu, found.x[:S], len(low))
-    return power, -scale * found.ineqlin.marginals, found.x[S:] / scale
+    return power, -found.ineqlin.marginals, found.x[S:]

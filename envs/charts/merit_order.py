@@ -15,16 +15,17 @@ import numpy as np
 from flexgym.envs.compiled import compiled
 
 OPTIMAL, TOO_MANY_ROWS, TOO_MANY_PIVOTS = 0, 1, 2
-MOST_ROWS = 64
+MOST_ROWS = 128
 _MOST_PIVOTS = 2000
 _FEASIBLE = 1e-9
 _NEGLIGIBLE = 1e-11
+_FEW = 12
 _NEW_ROWS = 4
 """Rows added at a time; a broken limit often has neighbours that heal with it."""
 
 
 @compiled
-def dispatch(menu, slope, length, low, matrix, limit, price):
+def dispatch(menu, slope, length, low, columns, limit, price):
     """Cheapest powers of menus.
 
         min  sum(slope * x) + price @ v
@@ -36,7 +37,8 @@ def dispatch(menu, slope, length, low, matrix, limit, price):
         slope: Cost of a segment's power, shape (S,), EUR/kW, ascending in each menu.
         length: Power of a segment, shape (S,), kW.
         low: Least power of each menu, shape (H,), kW.
-        matrix: Coefficients of the limits, shape (R, H).
+        columns: Coefficients of the limits, the matrix transposed, shape (H, R); the largest of
+            a row should be about 1, for rows are compared.
         limit: Shape (R,).
         price: What a limit's violation costs, shape (R,), EUR per unit of its row.
 
@@ -46,10 +48,6 @@ def dispatch(menu, slope, length, low, matrix, limit, price):
         solution; number of pivots.
     """
     S, H, R = len(slope), len(low), len(limit)
-    scale = np.ones(R)
-    for r in range(R):
-        largest = np.abs(matrix[r]).max()
-        scale[r] = largest if largest > 0.0 else 1.0
     upper = slope < 0.0
     rhs = np.zeros(MOST_ROWS)
     power = _power(menu, length, low, upper)
@@ -58,34 +56,34 @@ def dispatch(menu, slope, length, low, matrix, limit, price):
     # Columns: segments, then of each row its slack S + k and its violation S + MOST_ROWS + k.
     basis = np.empty(MOST_ROWS, dtype=np.int64)
     is_basic = np.zeros(S + 2 * MOST_ROWS, dtype=np.bool_)
-    inverse = np.zeros((MOST_ROWS, MOST_ROWS))
+    inverse = np.empty((MOST_ROWS, MOST_ROWS))
     value, dual = np.zeros(MOST_ROWS), np.zeros(MOST_ROWS)
     pivots, m = 0, 0
     while True:
         m_before = m
+        excess = -limit
+        for h in range(H):
+            for r in range(R):
+                excess[r] += columns[h, r] * power[h]
         for _ in range(_NEW_ROWS):
             worst, at = _FEASIBLE, -1
             for r in range(R):
-                if not known[r]:
-                    above = -limit[r]
-                    for h in range(H):
-                        above += matrix[r, h] * power[h]
-                    if above > worst * scale[r]:
-                        worst, at = above / scale[r], r
+                if excess[r] > worst and not known[r]:
+                    worst, at = excess[r], r
             if at < 0:
                 break
             if m == MOST_ROWS:
                 return power, np.zeros(R), np.zeros(R), TOO_MANY_ROWS, pivots
             known[at] = True
             rows[m] = at
-            _append(m, rows, menu, matrix, basis, inverse, S)
+            _append(m, rows, menu, columns, basis, inverse, S)
             basis[m] = S + m
             is_basic[S + m] = True
             m += 1
         if m == m_before:
             break
         status, done = _simplex(
-            m, rows, menu, slope, length, low, matrix, limit, price, upper, basis, is_basic,
+            m, rows, menu, slope, length, low, columns, limit, price, upper, basis, is_basic,
             inverse, rhs, value, dual,
         )  # fmt: skip
         pivots += done
@@ -114,13 +112,13 @@ def _power(menu, length, low, upper):
 
 
 @compiled
-def _append(m, rows, menu, matrix, basis, inverse, S):
+def _append(m, rows, menu, columns, basis, inverse, S):
     """Extend the inverse of the basis by a row whose slack is basic."""
     for k in range(m):
         total = 0.0
         for i in range(m):
             if basis[i] < S:
-                total += matrix[rows[m], menu[basis[i]]] * inverse[i, k]
+                total += columns[menu[basis[i]], rows[m]] * inverse[i, k]
         inverse[m, k] = -total
         inverse[k, m] = 0.0
     inverse[m, m] = 1.0
@@ -128,7 +126,7 @@ def _append(m, rows, menu, matrix, basis, inverse, S):
 
 @compiled
 def _simplex(
-    m, rows, menu, slope, length, low, matrix, limit, price, upper, basis, is_basic, inverse,
+    m, rows, menu, slope, length, low, columns, limit, price, upper, basis, is_basic, inverse,
     rhs, value, dual,
 ):  # fmt: skip
     """Bounded dual simplex from a dual feasible basis; its status and pivots."""
@@ -144,7 +142,7 @@ def _simplex(
     for k in range(m):
         rhs[k] = limit[rows[k]]
         for h in range(H):
-            rhs[k] -= matrix[rows[k], h] * power[h]
+            rhs[k] -= columns[h, rows[k]] * power[h]
     for pivot in range(_MOST_PIVOTS):
         # Values of the basis, and the one that breaks its bounds most.
         out, worst, above = -1, _FEASIBLE, False
@@ -173,11 +171,11 @@ def _simplex(
         for h in range(H):
             worth, effect = 0.0, 0.0
             for k in range(m):
-                worth += dual[k] * matrix[rows[k], h]
-                effect += inverse[out, k] * matrix[rows[k], h]
+                worth += dual[k] * columns[h, rows[k]]
+                effect += inverse[out, k] * columns[h, rows[k]]
             gain[h], alpha[h] = worth, sign * effect
         enter = _ratio_test(
-            m, out, worst, sign, S, menu, slope, length, gain, alpha, price, rows, matrix, upper,
+            m, out, worst, sign, S, menu, slope, length, gain, alpha, price, rows, columns, upper,
             is_basic, inverse, dual, rhs,
         )  # fmt: skip
         if enter < 0:
@@ -187,13 +185,13 @@ def _simplex(
         basis[out] = enter
         if leave < S and above:
             upper[leave] = True
-            _move(menu[leave], length[leave], m, rows, matrix, rhs)
+            _move(menu[leave], length[leave], m, rows, columns, rhs)
         if enter < S and upper[enter]:
             upper[enter] = False
-            _move(menu[enter], -length[enter], m, rows, matrix, rhs)
+            _move(menu[enter], -length[enter], m, rows, columns, rhs)
         # The entering column in terms of the basis, then the inverse of the new basis.
         for i in range(m):
-            column[i] = _entry(i, enter, m, S, menu, rows, matrix, inverse)
+            column[i] = _entry(i, enter, m, S, menu, rows, columns, inverse)
         for k in range(m):
             inverse[out, k] /= column[out]
         for i in range(m):
@@ -204,7 +202,7 @@ def _simplex(
 
 
 @compiled
-def _entry(i, j, m, S, menu, rows, matrix, inverse):
+def _entry(i, j, m, S, menu, rows, columns, inverse):
     """Coefficient of column j in row i of the tableau."""
     if j >= S + MOST_ROWS:
         return -inverse[i, j - S - MOST_ROWS]
@@ -212,54 +210,90 @@ def _entry(i, j, m, S, menu, rows, matrix, inverse):
         return inverse[i, j - S]
     total = 0.0
     for k in range(m):
-        total += inverse[i, k] * matrix[rows[k], menu[j]]
+        total += inverse[i, k] * columns[menu[j], rows[k]]
     return total
 
 
 @compiled
-def _move(h, change, m, rows, matrix, rhs):
+def _move(h, change, m, rows, columns, rhs):
     """Take into account that menu h draws more beside the basis."""
     for k in range(m):
-        rhs[k] -= matrix[rows[k], h] * change
+        rhs[k] -= columns[h, rows[k]] * change
 
 
 @compiled
 def _ratio_test(
-    m, out, worst, sign, S, menu, slope, length, gain, alpha, price, rows, matrix, upper,
+    m, out, worst, sign, S, menu, slope, length, gain, alpha, price, rows, columns, upper,
     is_basic, inverse, dual, rhs,
 ):  # fmt: skip
     """Column that enters; segments that the step passes flip to their other end."""
-    flipped = np.zeros(S, dtype=np.bool_)
-    while True:
-        enter, least, strongest = -1, np.inf, 0.0
-        for j in range(S):
-            a = alpha[menu[j]]
-            if is_basic[j] or flipped[j] or abs(a) < _NEGLIGIBLE or (a > 0.0) == upper[j]:
-                continue
-            ratio = max((slope[j] - gain[menu[j]]) / a, 0.0)
-            tie = abs(ratio - least) <= 1e-12
-            if (ratio < least and not tie) or (tie and abs(a) > strongest):
-                enter, least, strongest = j, ratio, abs(a)
-        for k in range(m):
-            effect = sign * inverse[out, k]
-            for j, a, d in (
-                (S + k, effect, -dual[k]),
-                (S + MOST_ROWS + k, -effect, price[rows[k]] + dual[k]),
-            ):
-                if is_basic[j] or a < _NEGLIGIBLE:
-                    continue
-                ratio = max(d / a, 0.0)
-                tie = abs(ratio - least) <= 1e-12
-                if (ratio < least and not tie) or (tie and a > strongest):
-                    enter, least, strongest = j, ratio, a
-        if enter < 0 or enter >= S:
-            return enter
-        left = worst - strongest * length[enter]
-        if left <= 0.0:
-            return enter
+    column = np.empty(S + 2 * m, dtype=np.int64)
+    ratio, effect, weight = np.empty(S + 2 * m), np.empty(S + 2 * m), np.empty(S + 2 * m)
+    count = 0
+    for j in range(S):
+        a = alpha[menu[j]]
+        if not is_basic[j] and abs(a) >= _NEGLIGIBLE and (a > 0.0) != upper[j]:
+            column[count], effect[count] = j, abs(a)
+            ratio[count] = max((slope[j] - gain[menu[j]]) / a, 0.0)
+            weight[count] = abs(a) * length[j]
+            count += 1
+    for k in range(m):
+        a = sign * inverse[out, k]
+        j = S + k if a > 0.0 else S + MOST_ROWS + k
+        if not is_basic[j] and abs(a) >= _NEGLIGIBLE:
+            column[count], effect[count] = j, abs(a)
+            ratio[count] = max((-dual[k] if a > 0.0 else price[rows[k]] + dual[k]) / abs(a), 0.0)
+            weight[count] = np.inf
+            count += 1
+    # Everything before ``begin`` is passed, everything from ``end`` on lies beyond the step.
+    begin, end = 0, count
+    while end - begin > _FEW:
+        middle, passed = _part(column, ratio, effect, weight, begin, end)
+        if middle == begin:
+            break
+        if passed < worst:
+            worst -= passed
+            begin = middle
+        else:
+            end = middle
+    enter = -1
+    while begin < end:
+        best = begin
+        for c in range(begin + 1, end):
+            tie = abs(ratio[c] - ratio[best]) <= 1e-12
+            if (ratio[c] < ratio[best] and not tie) or (tie and effect[c] > effect[best]):
+                best = c
+        if weight[best] >= worst:
+            enter = column[best]
+            break
         # Even the whole segment does not heal the row: take it and look for the next.
-        worst = left
-        flipped[enter] = True
-        change = -length[enter] if upper[enter] else length[enter]
-        upper[enter] = not upper[enter]
-        _move(menu[enter], change, m, rows, matrix, rhs)
+        worst -= weight[best]
+        _swap(column, ratio, effect, weight, begin, best)
+        begin += 1
+    for c in range(begin if enter >= 0 else 0):
+        j = column[c]
+        _move(menu[j], -length[j] if upper[j] else length[j], m, rows, columns, rhs)
+        upper[j] = not upper[j]
+    return enter
+
+
+@compiled
+def _part(column, ratio, effect, weight, begin, end):
+    """Bring ratios below one of them to the front; where they end, and their weight."""
+    a, b, c = ratio[begin], ratio[(begin + end) // 2], ratio[end - 1]
+    pivot = max(min(a, b), min(max(a, b), c))
+    middle, passed = begin, 0.0
+    for k in range(begin, end):
+        if ratio[k] < pivot:
+            passed += weight[k]
+            _swap(column, ratio, effect, weight, middle, k)
+            middle += 1
+    return middle, passed
+
+
+@compiled
+def _swap(column, ratio, effect, weight, a, b):
+    column[a], column[b] = column[b], column[a]
+    ratio[a], ratio[b] = ratio[b], ratio[a]
+    effect[a], effect[b] = effect[b], effect[a]
+    weight[a], weight[b] = weight[b], weight[a]
