@@ -248,6 +248,7 @@ class Optimal:
         episodes, uncertainty = simulation.episodes, simulation.scenario.uncertainty
         pairs = np.stack([episodes.house, episodes.day])
         self._pairs, member = np.unique(pairs, axis=1, return_inverse=True)
+        self._member = member.ravel()
         self._rows = [np.flatnonzero(member == k) for k in range(self._pairs.shape[1])]
 
         def solve(pair: NDArray[np.int64]) -> CostToGo:
@@ -265,6 +266,10 @@ class Optimal:
             for solved in pool.map(solve, self._pairs.T):
                 self.solved.append(solved)
                 self.progress(len(self.solved), len(self._rows))
+
+    def plan(self, row: int) -> CostToGo:
+        """Solution of the house-day that a row plays."""
+        return self.solved[self._member[row]]
 
     @property
     def gap_eur(self) -> float:
