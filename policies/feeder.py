@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from flexgym.baselines.feeder.central_program import CentralOptimum, central_optimum
+from flexgym.baselines.feeder.feeder_day import FeederDay
 from flexgym.baselines.household import perfect_foresight
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
@@ -15,7 +17,13 @@ from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.base import HouseholdPolicy
-from flexgym.policies.household import ModelPredictive, PriceThreshold, SelfConsumption
+from flexgym.policies.household import (
+    ModelPredictive,
+    PriceThreshold,
+    SelfConsumption,
+    pv_shares,
+)
+from flexgym.policies.menus import Menus
 
 
 class FeederPolicy(Protocol):
@@ -94,6 +102,42 @@ class Foresight:
         return simulation.action(self._battery[t], car_kw=self._car[t])
 
 
+class Centralised:
+    """The optimum of all houses together within the grid, days known in advance: a bound.
+
+    Attributes:
+        optima: Plan and cost of each feeder-day.
+
+    Args:
+        progress: Called with the number of feeder-days solved and their total.
+    """
+
+    name = "centralised"
+    settings: Mapping[str, str] = MappingProxyType({"curtailment": "action"})
+
+    optima: list[CentralOptimum]
+
+    def __init__(self, progress: Callable[[int, int], object] | None = None) -> None:
+        self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
+
+    def begin(self, simulation: FeederSimulation) -> None:
+        """Solve every feeder-day; see `FeederPolicy`."""
+        self._homes, self.optima = homes_of(simulation), []
+        for i in range(simulation.n):
+            self.optima.append(central_optimum(FeederDay.of(simulation, i)))
+            self.progress(i + 1, simulation.n)
+        plans = [(o.battery_kw, o.car_kw, o.pv_used_kw) for o in self.optima]
+        # Each (T, n * H).
+        self._plans = [np.concatenate(part).T.copy() for part in zip(*plans, strict=True)]
+
+    def act(self, simulation: FeederSimulation) -> Floats:
+        """See `FeederPolicy`."""
+        follow(self._homes, simulation)
+        battery, car, used = (plan[simulation.t] for plan in self._plans)
+        share = pv_shares(self._homes, battery, car, used)
+        return actions_of(simulation, self._homes.action(battery, share, car_kw=car))
+
+
 def unmanaged() -> EachHouse:
     """Score 0: batteries for self-consumption, cars at full power on arrival."""
     return EachHouse(SelfConsumption(), "unmanaged")
@@ -104,18 +148,20 @@ def selfish(progress: Callable[[int, int], object] | None = None) -> EachHouse:
     return EachHouse(Foresight(progress), "selfish")
 
 
-POLICIES: Mapping[str, Callable[[], EachHouse]] = MappingProxyType(
+POLICIES: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,
         "price-threshold": lambda: EachHouse(PriceThreshold()),
         "mpc": lambda: EachHouse(ModelPredictive()),
         "selfish": selfish,
+        "menus": Menus,
+        "centralised": Centralised,
     }
 )
 """Policies by name."""
 
 
-def named(name: str) -> EachHouse:
+def named(name: str) -> FeederPolicy:
     """A policy of the feeder by its name.
 
     Raises:

@@ -27,7 +27,10 @@ from flexgym.envs.household.dynamics import (
     DEPARTURE,
     PV_KWP,
     battery_range,
+    best_pv,
     car_range,
+    meter,
+    pv_range,
 )
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
@@ -65,6 +68,43 @@ def car_ranges(simulation: HouseholdSimulation) -> Floats:
             simulation.episodes.rows, simulation.visit, simulation.t, simulation.soc_kwh,
             simulation.car_kwh, simulation.now, out,
         )  # fmt: skip
+    return out
+
+
+@compiled
+def _meters(rows, battery_kw, car_kw, now, out):
+    for i in range(len(battery_kw)):
+        load, pv = now[0, i], now[1, i]
+        used = best_pv(rows[i], battery_kw[i], load, car_kw[i], pv, now[2, i], now[3, i])
+        out[0, i] = used
+        out[1, i] = meter(rows[i], battery_kw[i], car_kw[i], used, load)[0]
+
+
+def cheapest_meter(
+    simulation: HouseholdSimulation, battery_kw: Floats, car_kw: Floats
+) -> tuple[Floats, Floats]:
+    """Cheapest PV to use beside these powers and what the meter then shows, shape (n,), kW."""
+    out = np.empty((2, simulation.n))
+    _meters(simulation.episodes.rows, battery_kw, car_kw, simulation.now, out)
+    return out[0], out[1]
+
+
+@compiled
+def _shares(rows, battery_kw, car_kw, now, used, out):
+    for i in range(len(used)):
+        low, high = pv_range(rows[i], battery_kw[i], now[0, i], car_kw[i], now[1, i])
+        # A plan may miss its range by the tolerance of its solver.
+        width = high - low
+        out[i] = min(max((used[i] - low) / width, 0.0), 1.0) if width > 1e-9 else 1.0
+
+
+def pv_shares(
+    simulation: HouseholdSimulation, battery_kw: Floats, car_kw: Floats, pv_used_kw: Floats
+) -> Floats:
+    """PV powers as shares of what can be used beside these powers, shape (n,), in [0, 1]."""
+    out = np.empty(simulation.n)
+    rows, now = simulation.episodes.rows, simulation.now
+    _shares(rows, battery_kw, car_kw, now, pv_used_kw, out)
     return out
 
 
@@ -284,6 +324,11 @@ class Optimal:
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
+        battery, car = self.powers(simulation)
+        return simulation.action(battery, car_kw=car)
+
+    def powers(self, simulation: HouseholdSimulation) -> tuple[Floats, Floats]:
+        """Best powers of batteries and cars now, each shape (n,), kW."""
         power, car = np.empty(simulation.n), np.zeros(simulation.n)
         now = Moment(
             simulation.t, simulation.episodes.rows, simulation.soc_kwh, simulation.car_kwh,
@@ -291,7 +336,7 @@ class Optimal:
         )  # fmt: skip
         for rows, solved in zip(self._rows, self.solved, strict=True):
             solved.tables.play(now, rows, power, car)
-        return simulation.action(power, car_kw=car)
+        return power, car
 
 
 RULES = {policy.name: policy for policy in (Uncontrolled, SelfConsumption, PriceThreshold)}

@@ -17,12 +17,12 @@ from flexgym.envs.charts.clearing import Cleared, Operator
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.simulation import FeederSimulation
-from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, pv_range
+from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.policies.household import Optimal
+from flexgym.policies.household import Optimal, cheapest_meter, pv_shares
 
-_SAME_KW = 1e-9
+_SAME_KW = 1e-7
 
 
 class Menus:
@@ -105,18 +105,18 @@ class Menus:
         self, homes: HouseholdSimulation, sent: list[FlexibilityChart], power_kw: Floats
     ) -> Floats:
         """Actions of the houses that make these powers, the cheapest way."""
-        battery, car, share = np.zeros(homes.n), np.zeros(homes.n), np.ones(homes.n)
-        for row, (menu, wanted) in enumerate(zip(sent, power_kw, strict=True)):
-            x = menu.power_kw
+        battery, car = self._optimal.powers(homes)
+        used, own = cheapest_meter(homes, battery, car)
+        # Most houses may take what they want anyway; the others look for the cheapest way.
+        for row in np.flatnonzero(np.abs(own - power_kw) > _SAME_KW).tolist():
+            x = sent[row].power_kw
             t, soc, stored, state, load, pv = _seen(homes, row)
             points = self._plan(row).disaggregate(
-                t, soc, stored, power_kw=float(min(max(wanted, x[0]), x[-1])),
+                t, soc, stored, power_kw=float(min(max(power_kw[row], x[0]), x[-1])),
                 state=state, load_kw=load, pv_kw=pv,
             )  # fmt: skip
-            battery[row], car[row] = points.battery_kw, points.car_kw
-            low, high = pv_range(homes.episodes.rows[row], points.battery_kw, load, car[row], pv)
-            if high - low > _SAME_KW:
-                share[row] = min(max((points.pv_used_kw - low) / (high - low), 0.0), 1.0)
+            battery[row], car[row], used[row] = points.battery_kw, points.car_kw, points.pv_used_kw
+        share = pv_shares(homes, battery, car, used)
         return homes.action(battery, share, car_kw=car)
 
 
