@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.household.action_map import as_numbers
 
 
 class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -42,10 +43,16 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._none = np.zeros(num_envs, dtype=bool)
         self._masks: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
 
+    @property
+    def episodes(self) -> int:
+        """Episodes side by side; rows of one episode follow each other."""
+        return self.simulation.n
+
     @staticmethod
     def check(num_envs: int, render_mode: str | None) -> None:
         """Raise `ScenarioError` unless a batch can be made so."""
-        if num_envs < 1 or render_mode is not None:
+        whole = isinstance(num_envs, int | np.integer) and not isinstance(num_envs, bool)
+        if not whole or num_envs < 1 or render_mode is not None:
             raise ScenarioError(
                 f"num_envs is {num_envs} and render_mode {render_mode!r}; expected num_envs >= 1 "
                 "and None. Render a single environment."
@@ -64,9 +71,11 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         elif isinstance(seed, int | np.integer):
             seeds = [int(seed) + i for i in range(n)]
         else:
-            seeds = list(seed)
-        if len(seeds) != n:
-            raise ScenarioError(f"got {len(seeds)} seeds; expected one number or {n} of them.")
+            whole = isinstance(seed, list | tuple | np.ndarray) and len(seed) == n
+            if not whole or not all(s is None or isinstance(s, int | np.integer) for s in seed):
+                many = f"{np.size(seed)} seeds" if np.ndim(seed) else "the seed"
+                raise ScenarioError(f"got {many}, {seed!r}; expected one integer or {n} of them.")
+            seeds = [None if s is None else int(s) for s in seed]
         if not self._rngs:
             self._rngs = [seeding.np_random(s)[0] for s in seeds]
         else:
@@ -84,7 +93,7 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        simulation, played = self.simulation, np.asarray(actions)
+        simulation, played = self.simulation, as_numbers(actions)
         if played.shape != self.action_space.shape:
             raise ActionError(
                 f"action has shape {played.shape}; expected {self.action_space.shape}."

@@ -21,7 +21,9 @@ class BatchedVecEnv(VecEnv):
 
     Where an episode ends, the row's info holds ``terminal_observation``,
     ``TimeLimit.truncated`` and ``episode`` (return ``r`` and length ``l``) as SB3's own
-    wrappers would; all other rows share one empty info.
+    wrappers would, and what the batch has beside its period as ``totals``; all other infos are
+    empty. Rows may be several to an episode (houses of a feeder): options are then one a row, alike
+    within an episode.
 
     Args:
         batch: The vector environment.
@@ -41,7 +43,6 @@ class BatchedVecEnv(VecEnv):
         self.last_info: dict[str, Any] = {}
         self._actions = np.empty(0)
         self._seed: int | None = None
-        self._empty = [{} for _ in range(batch.num_envs)]
         self._return = np.zeros(batch.num_envs)
         self._length = np.zeros(batch.num_envs, dtype=np.int64)
         self.render_mode = None
@@ -52,13 +53,24 @@ class BatchedVecEnv(VecEnv):
         rows = [options for options in self._options if options]
         if rows and len(rows) < self.num_envs:
             raise ScenarioError(f"got options for {len(rows)} rows; expected all or none.")
-        options = {key: [row[key] for row in rows] for key in rows[0]} if rows else None
+        options = self._by_episode(rows) if rows else None
         observation, self.last_info = self.batch.reset(seed=self._seed, options=options)
         self._seed = None
         self._reset_options()
         self._return[:] = 0.0
         self._length[:] = 0
         return observation
+
+    def _by_episode(self, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        """Options of the rows as those of the batch's episodes."""
+        each = self.num_envs // getattr(self.batch, "episodes", self.num_envs)
+        for i, row in enumerate(rows):
+            if row != rows[i - i % each]:
+                raise ScenarioError(
+                    f"row {i} has the options {row} and row {i - i % each} of the same feeder "
+                    f"{rows[i - i % each]}; expected one choice for all houses of a feeder."
+                )
+        return {key: [row[key] for row in rows[::each]] for key in rows[0]}
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for `step_wait`."""
@@ -71,15 +83,17 @@ class BatchedVecEnv(VecEnv):
         self._return += reward
         self._length += 1
         done = terminated | truncated
-        infos = self._empty
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if done.any():
-            infos = list(self._empty)
+            totals = info["final_info"].get("totals", {})
             for i in np.flatnonzero(done):
                 infos[i] = {
                     "terminal_observation": info["final_obs"][i],
                     "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
                     "episode": {"r": float(self._return[i]), "l": int(self._length[i])},
                 }
+                if totals:
+                    infos[i]["totals"] = {name: float(of[i]) for name, of in totals.items()}
             self._return[done] = 0.0
             self._length[done] = 0
         return observation, reward.astype(np.float32), done, infos
@@ -89,9 +103,10 @@ class BatchedVecEnv(VecEnv):
         self.batch.close()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Seed row i with seed + i at the next reset."""
+        """Seed episode i with seed + i at the next reset; seeds by row."""
         self._seed = seed
-        return [None if seed is None else seed + i for i in range(self.num_envs)]
+        each = self.num_envs // getattr(self.batch, "episodes", self.num_envs)
+        return [None if seed is None else seed + i // each for i in range(self.num_envs)]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The batch's attribute for each row: its entry where it has one a row."""

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.errors import ActionError, ScenarioError, StateError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
+from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
 
 SETTINGS = ("observation", "action_map", "curtailment", "reactive")
@@ -47,6 +48,27 @@ def check_render_mode(render_mode: str | None) -> None:
     """Raise `ScenarioError` unless pictures can be drawn so."""
     if render_mode not in (None, *RENDER_MODES):
         raise ScenarioError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'.")
+
+
+def generators_of(saved: Any, n: int) -> list[np.random.Generator]:
+    """The generators of a saved state.
+
+    Raises:
+        StateError: There are not n of them.
+    """
+    found = []
+    try:
+        for state in saved["rng"]:
+            bits = getattr(np.random, state["bit_generator"])()
+            bits.state = state
+            found.append(np.random.Generator(bits))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(
+            f"the state's generators cannot be read ({error!r}); expected what save_state returned."
+        ) from error
+    if len(found) != n:
+        raise StateError(f"the state has {len(found)} generators; expected {n}, one a feeder.")
+    return found
 
 
 class FeederEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -115,7 +137,7 @@ class FeederEnv(gym.Env[np.ndarray, np.ndarray]):
             As Gymnasium; ``info`` has the period's numbers by `FEEDER_NAMES`, and after the
             last period ``totals``, those of the episode.
         """
-        played = np.asarray(action)
+        played = as_numbers(action)
         if played.shape != self.action_space.shape:
             raise ActionError(
                 f"action has shape {played.shape}; expected {self.action_space.shape}."
@@ -132,7 +154,7 @@ class FeederEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here: arrays and the state of the generator."""
-        return {**self.simulation.save(), "rng": self.np_random.bit_generator.state}
+        return {**self.simulation.save(), "rng": [self.np_random.bit_generator.state]}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -140,8 +162,9 @@ class FeederEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             StateError: It is of an environment with other options.
         """
+        (rng,) = generators_of(saved, 1)
         self.simulation.restore(saved)
-        self.np_random.bit_generator.state = saved["rng"]
+        self.np_random = rng
 
     def render(self) -> np.ndarray | None:
         """Map of the feeder and its voltages now, shape (height, width, 3), uint8."""

@@ -15,6 +15,7 @@ from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.env import (
     RENDER_MODES,
     check_render_mode,
+    generators_of,
     render_simulation,
     simulation_of,
     spaces,
@@ -151,7 +152,7 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
             return observations, rewards, self._going_on.copy(), truncated, infos
         totals = dict(zip(FEEDER_NAMES, simulation.episode[0].tolist(), strict=True))
         self.agents = []
-        infos = {agent: {"totals": totals} for agent in agents}
+        infos = {agent: {"totals": totals.copy()} for agent in agents}
         return observations, rewards, dict.fromkeys(agents, True), truncated, infos
 
     def _joint(self, actions: dict[str, np.ndarray]) -> np.ndarray:
@@ -199,10 +200,10 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         return self.simulation.observe().reshape(-1)
 
     def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here: arrays, agents and the state of the generator."""
+        """Everything needed to go on from here: arrays and the state of the generator."""
         saved = self.simulation.save()
         assert self._rng is not None
-        return {**saved, "rng": self._rng.bit_generator.state, "agents": list(self.agents)}
+        return {**saved, "rng": [self._rng.bit_generator.state]}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -210,10 +211,10 @@ class FeederParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         Raises:
             StateError: It is of an environment with other options.
         """
+        (rng,) = generators_of(saved, 1)
         self.simulation.restore(saved)
-        self._rng = np.random.Generator(np.random.PCG64())
-        self._rng.bit_generator.state = saved["rng"]
-        self.agents = list(saved["agents"])
+        self._rng = rng
+        self.agents = [] if self.simulation.done else list(self.possible_agents)
 
     def render(self) -> np.ndarray | None:
         """Map of the feeder and its voltages now, shape (height, width, 3), uint8."""

@@ -85,6 +85,8 @@ class FeederScenario:
             )
         if not isinstance(self.costs, GridCosts):
             raise ScenarioError(f"costs is {self.costs!r}; expected a flexgym GridCosts.")
+        if not isinstance(self.band_pu, Sequence) or len(self.band_pu) != 2:
+            raise ScenarioError(f"band_pu is {self.band_pu!r}; expected lowest and highest, pu.")
         low, high = self.band_pu
         if not 0.0 < low < high < 2.0:
             raise ScenarioError(
@@ -150,7 +152,7 @@ class FeederScenario:
         split = "train" if split is None else split
         if split not in FEEDERS:
             raise ScenarioError(f"split is {split!r}; expected one of {', '.join(FEEDERS)}.")
-        seeds = tuple(HOUSE_SEEDS[split][: FEEDERS[split]] if draws is None else draws)
+        seeds = _whole("draws", HOUSE_SEEDS[split][: FEEDERS[split]] if draws is None else draws)
         drawn = [feeder43(seed, scenario) for seed in seeds]
         network, house_bus = _benchmark(scenario)
         _check_data(prices, sessions)
@@ -216,13 +218,18 @@ class FeederScenario:
         if buses is None:
             loads = net.load[net.load.in_service]
             buses = sorted(set(loads.bus.tolist()))
+        buses = _whole("buses", buses)
+        if not buses:
+            raise ScenarioError(
+                "buses is empty; expected one or more, or None: all that have a load in service."
+            )
         places = network.columns(list(buses))
         if not len(places):
             raise ScenarioError(
                 "no bus has a load in service, so there is no house; expected at least one. "
                 "Pass buses=net.bus.index for one house on each."
             )
-        seeds = tuple(seeds)
+        seeds = _whole("seeds", seeds)
         if houses is None:
             names = sorted((profiles or load_profiles()).load)
             drawn = [draw_houses([str(b) for b in buses], s, scenario, names) for s in seeds]
@@ -330,3 +337,15 @@ def _chains(uncertainty: str | Uncertainty, steady_price: bool) -> Uncertainty:
     if uncertainty == "markov" and steady_price:
         return replace(chains, price=MarkovChain((1.0,), ((1.0,),)))
     return chains
+
+
+def _whole(name: str, values: Any) -> tuple[int, ...]:
+    """One integer or several, as a tuple.
+
+    Raises:
+        ScenarioError: They are none.
+    """
+    several = np.atleast_1d(np.asarray(values if np.isscalar(values) else list(values)))
+    if several.ndim != 1 or (several.size and several.dtype.kind not in "iu"):
+        raise ScenarioError(f"{name} is {values!r}; expected one or more, each an integer >= 0.")
+    return tuple(several.tolist())

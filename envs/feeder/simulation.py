@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from flexgym.envs.feeder.observation import FeederObserver
 from flexgym.envs.feeder.params import SHARES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.grid.sweep import LOADING_PERCENT, V_PU, new_block
-from flexgym.envs.household.action_map import ACTION_MAPS
+from flexgym.envs.household.action_map import ACTION_MAPS, as_numbers
 from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE, NEEDED_KWH
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import CURTAILMENTS
@@ -54,10 +56,9 @@ class FeederSimulation:
     day: Ints
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("draw", "day", "_seen"):
-            raise ResetNeededError(
-                f"{name.strip('_')} is not there before an episode; call reset first."
-            )
+        # Properties end here, too, when they need what is not there.
+        if name in ("draw", "day") or (hasattr(type(self), name) and not self._begun):
+            raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __init__(
@@ -112,7 +113,7 @@ class FeederSimulation:
         self._size = lanes.group_size(n)
         self._groups = -(-n // self._size)
         self._blocks = -(-scenario.n_houses * self._size // lanes.LANES)
-        self.batch = self._allocate(detail, share is not None)
+        self._batch = self._allocate(detail, share is not None)
         block = new_block(self._world.tree, single=self._size == 1)
         lane = block[2].shape[2:]
         scratch = Scratch(
@@ -121,15 +122,28 @@ class FeederSimulation:
         )  # fmt: skip
         self._shape = (n, scenario.n_houses * len(self.action_names))
         self._actions = np.zeros(self._shape)
-        self._parts = (self._world, self.batch, scratch, settings, chosen, self._actions)
+        self._parts = (self._world, self._batch, scratch, settings, chosen, self._actions)
         self._feeders = Feeders(*self._parts)
-        self._draw = Draw(scenario, self._world, self.batch, n)
+        self._draw = Draw(scenario, self._world, self._batch, n)
         self._observer = FeederObserver(scenario, observation, n)
         self.observation_names = self._observer.names
-        self._detail, self._shared = detail, share is not None
-        self._seen_shape = (0 if self._observer.full else n, scenario.n_houses, 6)
+        self._detail, self._shared, self._settings = detail, share is not None, settings
+        rows = 0 if self._observer.full else n
+        self._seen = np.empty((rows, scenario.n_houses, 6), dtype=np.float32)
+        self._begun = False
         self.action_map, self.curtailment = action_map, curtailment
         self.t = T  # nothing to play before `begin`
+
+    @property
+    def batch(self) -> Group:
+        """The numbers of all feeders.
+
+        Raises:
+            ResetNeededError: No episode has begun.
+        """
+        if not self._begun:
+            raise ResetNeededError("nothing is there before an episode; call reset first.")
+        return self._batch
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: numba's reference is made anew."""
@@ -171,12 +185,15 @@ class FeederSimulation:
             ScenarioError: Unknown option, draw or day.
             StateError: A state of charge lies outside its battery's limits.
         """
+        if options is not None and not isinstance(options, Mapping):
+            raise ScenarioError(f"options are {options!r}; expected a mapping of reset options.")
         draw, day, soc_kwh = self._chosen(dict(options or {}))
         self.t = T  # a day that cannot begin is over
         self.draw, self.day = self._draw(rngs, draw, day, soc_kwh)
         self._observer.begin(self.draw, self.day)
-        self._seen = np.empty(self._seen_shape, dtype=np.float32)
-        self.batch.period[...], self.batch.reward[...] = 0.0, 0.0
+        self._begun = True
+        for left in (self.batch.period, self.batch.reward, self.batch.outcomes):
+            left[...] = 0.0
         rest(self._feeders, self._seen)
         self.t = 0
 
@@ -206,7 +223,10 @@ class FeederSimulation:
                 f"day is {options['day']!r}; expected days from 0 to 364 that the prices cover."
             )
         if "soc_kwh" in options:
-            value = np.asarray(options["soc_kwh"], dtype=np.float64)
+            try:
+                value = np.asarray(options["soc_kwh"], dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise StateError(f"soc_kwh is no array of numbers ({error}).") from error
             count = self.scenario.n_houses
             if value.shape not in ((), (count,), (self.n, count)):
                 raise StateError(
@@ -230,7 +250,7 @@ class FeederSimulation:
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        played = np.asarray(action)
+        played = as_numbers(action)
         if played.shape != self._shape:
             if played.shape[:1] != self._shape[:1] or played.size != np.prod(self._shape):
                 raise ActionError(f"action has shape {played.shape}; expected {self._shape}.")
@@ -240,19 +260,20 @@ class FeederSimulation:
                 "step was called before a day began or after its end; call reset first."
             )
         self._actions[...] = played
-        seen = np.empty(self._seen_shape, dtype=np.float32)  # the last one may be in use
-        bad = advance(self._feeders, self.t, seen)
+        bad = advance(self._feeders, self.t, self._seen)
         if bad >= 0:
+            feeder, at = divmod(bad, self._shape[1])
+            house, k = divmod(at, len(self.action_names))
             raise ActionError(
-                f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash "
-                "the policy's output."
+                f"action is {played.ravel()[bad]} ({self.action_names[k]} of house {house} on "
+                f"feeder {feeder}); expected numbers in [-1, 1]. Clip or squash the policy's "
+                "output."
             )
-        self._seen = seen
         self.t += 1
 
     def observe(self) -> np.ndarray:
         """Observation of each house, shape (n, H, d), float32."""
-        return self._observer.observe(self) if self._observer.full else self._seen
+        return self._observer.observe(self) if self._observer.full else self._seen.copy()
 
     def of_houses(self, *rows: int) -> Floats:
         """Rows of `flexgym.envs.feeder.lanes`, shape (n, H), several of them (rows, n, H)."""
@@ -402,37 +423,46 @@ class FeederSimulation:
         state = {name: getattr(self.batch, name).copy() for name in Group._fields}
         return {
             "made_of": self._made_of, "t": self.t, "draw": self.draw.copy(),
-            "day": self.day.copy(), "seen": self._seen.copy(), **state,
+            "seen": self._seen.copy(), **state,
         }  # fmt: skip
 
-    @property
+    @cached_property
     def _made_of(self) -> tuple:
         """What a saved state must agree with: scenario and options."""
-        scenario = self.scenario
+        scenario, world = self.scenario, self._world
+        digest = sha256()
+        for part in (*world.tree, *world[1:], scenario.homes.rows, scenario.homes.days):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(repr((scenario.homes.uncertainty, scenario.homes.initial_soc)).encode())
         return (
-            scenario.name, self.n, float(scenario.homes.rows[:, : lanes.VISIT].sum()),
-            self.action_names, self.action_map, self.observation_names, self._shared, self._detail,
+            scenario.name, digest.hexdigest()[:16], self.n, self.action_names, self._settings,
+            self.observation_names,
         )  # fmt: skip
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
 
         Raises:
-            StateError: It is of another scenario, batch or version.
+            StateError: It is no such state, or of another scenario, batch or version; then
+                nothing has changed.
         """
-        if saved.get("made_of") != self._made_of:
+        if not isinstance(saved, Mapping) or saved.get("made_of") != self._made_of:
+            made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
             raise StateError(
-                f"the state is of {saved.get('made_of')}; expected one of {self._made_of}: "
-                "scenario, feeders, houses, actions, observation, share, detail. Restore into an "
+                f"the state is of {made_of}; expected one of {self._made_of}: scenario and what "
+                "it is made of, feeders, actions, settings, observation. Restore into an "
                 "environment made with the same options."
             )
+        shapes = {name: getattr(self._batch, name).shape for name in Group._fields}
+        shapes |= {"draw": (self.n,), "seen": self._seen.shape}
+        for name, shape in shapes.items():
+            if name not in saved or np.shape(saved[name]) != shape:
+                raise StateError(f"the state's {name} is not of shape {shape}; it is damaged.")
+        if not 0 <= int(saved.get("t", -1)) <= T:
+            raise StateError(f"the state's t is {saved.get('t')}; expected 0 to {T}.")
         for name in Group._fields:
-            mine = getattr(self.batch, name)
-            if np.shape(saved.get(name, 0.0)) != mine.shape:
-                raise StateError(f"{name} has another shape; expected {mine.shape}.")
-        for name in Group._fields:
-            getattr(self.batch, name)[...] = saved[name]
-        self.t = int(saved["t"])
-        self.draw, self.day = np.array(saved["draw"]), np.array(saved["day"])
-        self._seen = np.array(saved["seen"])
+            getattr(self._batch, name)[...] = saved[name]
+        self.t, self._begun = int(saved["t"]), True
+        self.draw, self.day = np.array(saved["draw"]), self._batch.day.ravel()[: self.n].copy()
+        self._seen[...] = saved["seen"]
         self._observer.begin(self.draw, self.day)

@@ -8,7 +8,7 @@ import numpy as np
 
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
-from flexgym.envs.feeder.env import simulation_of, spaces
+from flexgym.envs.feeder.env import generators_of, simulation_of, spaces
 from flexgym.envs.feeder.params import SHARES, Share
 from flexgym.envs.household.dynamics import OUTCOME_NAMES
 from flexgym.envs.lockstep import LockstepVectorEnv
@@ -41,10 +41,9 @@ class _Batch(LockstepVectorEnv):
         Raises:
             StateError: It is of an environment with other options.
         """
+        rngs = generators_of(saved, self.simulation.n)
         self.simulation.restore(saved)
-        self._rngs = [np.random.Generator(np.random.PCG64()) for _ in saved["rng"]]
-        for rng, state in zip(self._rngs, saved["rng"], strict=True):
-            rng.bit_generator.state = state
+        self._rngs = rngs
 
 
 class FeederVectorEnv(_Batch):
@@ -106,7 +105,8 @@ class HouseRowsVectorEnv(_Batch):
         return happened | {"grid_eur": self.simulation.grid_eur.reshape(-1)}
 
     def _totals(self) -> dict[str, Any]:
-        return {"totals": self.simulation.episode.repeat(self.simulation.scenario.n_houses, 0)}
+        totals = self.simulation.episode.repeat(self.simulation.scenario.n_houses, 0)
+        return {"totals": dict(zip(FEEDER_NAMES, totals.T, strict=True))}
 
     def _reset_info(self) -> dict[str, Any]:
         simulation, houses = self.simulation, self.simulation.scenario.n_houses

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from flexgym.envs.compiled import compiled
+from flexgym.envs.errors import ActionError
 
 ACTION_MAPS = ("plateau", "knots", "range", "rating")
 _PLATEAU, _KNOTS, _RANGE, _RATING = 0, 1, 2, 3
@@ -76,3 +81,18 @@ def action_from_power(kind, power_kw, rating, low, high, zero):
     if power_kw == second:
         return 0.5 * (at[2] + at[3])
     return min(1.0, 1.0 - (1.0 - at[3]) * (high - power_kw) / (high - second))
+
+
+def as_numbers(action: Any) -> np.ndarray:
+    """The action as an array of real numbers.
+
+    Raises:
+        ActionError: It is none.
+    """
+    try:
+        played = np.asarray(action)
+    except ValueError as error:
+        raise ActionError(f"the action is no array ({error}); expected numbers.") from error
+    if played.dtype.kind not in "fiu":
+        raise ActionError(f"action is of type {played.dtype}; expected real numbers.")
+    return played

@@ -10,6 +10,7 @@ import numpy as np
 
 from flexgym.envs.data import Prices, Sessions
 from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.dynamics import COST_EUR, OUTCOME_NAMES
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series
@@ -145,7 +146,7 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Play one period; see `HouseholdSimulation.step` for errors."""
-        played = np.asarray(action)
+        played = as_numbers(action)
         if played.shape != self.action_space.shape:
             raise ActionError(
                 f"action has shape {played.shape}; expected {self.action_space.shape}."

@@ -9,7 +9,7 @@ import numpy as np
 
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError
 from flexgym.envs.household import observation as obs
-from flexgym.envs.household.action_map import ACTION_MAPS
+from flexgym.envs.household.action_map import ACTION_MAPS, as_numbers
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
     CAR_POWER,
@@ -195,7 +195,7 @@ class HouseholdSimulation:
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        played = np.ascontiguousarray(action, dtype=np.float64)
+        played = np.ascontiguousarray(as_numbers(action), dtype=np.float64)
         if played.shape != self._shape:
             raise ActionError(f"action has shape {played.shape}; expected {self._shape}.")
         if self.t >= STEPS_PER_DAY:
