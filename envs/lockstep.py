@@ -73,7 +73,7 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         else:
             whole = isinstance(seed, list | tuple | np.ndarray) and len(seed) == n
             if not whole or not all(s is None or isinstance(s, int | np.integer) for s in seed):
-                many = f"{np.size(seed)} seeds" if np.ndim(seed) else "the seed"
+                many = f"{len(seed)} seeds" if isinstance(seed, list | tuple) else "the seed"
                 raise ScenarioError(f"got {many}, {seed!r}; expected one integer or {n} of them.")
             seeds = [None if s is None else int(s) for s in seed]
         if not self._rngs:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flexgym.envs.errors import ScenarioError
+from flexgym.evaluate.household import add_cache_argument
 
 if TYPE_CHECKING:
     from flexgym.evaluate.feeder_rollout import Days, FeederDays
@@ -38,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario", default="stress", help="calm, summer_midday, winter_evening or stress"
     )
-    parser.add_argument("--policies", default=DEFAULT, help=f"comma-separated (default {DEFAULT})")
+    parser.add_argument(
+        "--policies",
+        default=DEFAULT,
+        help=f"comma-separated (default {DEFAULT}); also mpc, menus, centralised",
+    )
+    add_cache_argument(parser)
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument(
         "--feeder-days", type=int, default=FEEDER_DAYS, help=f"days to play ({FEEDER_DAYS})"
@@ -68,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         uncertainty=arguments.uncertainty,
         prices=load_prices(arguments.prices) if arguments.prices else None,
         animation=arguments.animation,
+        cache=arguments.cache,
+        workers=arguments.threads,
         seed=arguments.seed,
         command=arguments.command,
     )
@@ -88,6 +96,8 @@ def evaluate(
     uncertainty: str = "markov",
     prices: Any = None,
     animation: bool = False,
+    cache: str | Path | None = None,
+    workers: int = 1,
     seed: int = 0,
     command: str | None = None,
 ) -> dict[str, Any]:
@@ -102,15 +112,19 @@ def evaluate(
         uncertainty: ``"markov"`` or ``"none"``.
         prices: From `load_prices`, or None.
         animation: Whether the worst day is also written as GIF.
+        cache: Folder where solved house-days are kept and looked up; None keeps none.
+        workers: House-days to solve side by side.
         seed: Of the sample and the episodes.
         command: Command line to note down, or None.
 
     Returns:
-        The content of ``results.json``.
+        The content of ``results.json``. Where ``unmanaged`` and ``centralised`` are among the
+        policies, the former scores 0 and the latter 100.
 
     Raises:
         ScenarioError: Unknown scenario, policy or split, or fewer than two days.
     """
+    from flexgym.baselines.household import SolutionCache
     from flexgym.envs.feeder.scenario import FeederScenario
     from flexgym.evaluate import report
     from flexgym.evaluate.feeder_pictures import feeder_pictures
@@ -119,7 +133,10 @@ def evaluate(
 
     if feeder_days < 2:
         raise ScenarioError(f"feeder_days is {feeder_days}; expected at least 2.")
-    chosen = [named(name) for name in dict.fromkeys(policies)]
+    chosen = [
+        named(name, cache=SolutionCache(cache) if cache else None, workers=workers)
+        for name in dict.fromkeys(policies)
+    ]
     if not chosen:
         raise ScenarioError("policies is empty; expected at least one name.")
     world = FeederScenario.create(scenario, split, uncertainty=uncertainty, prices=prices)
@@ -142,7 +159,7 @@ def evaluate(
             "days": len(np.unique(days.day)),
             "houses": world.n_houses,
         },
-        rows=[_row(one, seed) for one in played],
+        rows=[_row(one, {other.policy: other for other in played}, seed) for one in played],
     )
     report.write_csv(out / "episodes.csv", _episodes(days, played))
     feeder_pictures(out, days, played, chosen, animation=animation)
@@ -162,10 +179,15 @@ def _play(days: FeederDays, policies: Sequence[Any]) -> list[Days]:
         return [rollout(policy, days, bar.update) for policy in policies]
 
 
-def _row(played: Days, seed: int) -> dict[str, Any]:
+def _row(played: Days, all_played: Mapping[str, Days], seed: int) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from flexgym.evaluate.score import mean_interval
+    from flexgym.evaluate.score import bootstrap, mean_interval
+
+    scored = {}
+    if "unmanaged" in all_played and "centralised" in all_played:
+        worst, best = (all_played[name].cost_eur for name in ("unmanaged", "centralised"))
+        scored = {"score": asdict(bootstrap(played.cost_eur, worst, best, seed)[1])}
 
     house_terms = ("import_eur", "export_eur", "wear_eur", "terminal_eur")
     values = {
@@ -175,7 +197,8 @@ def _row(played: Days, seed: int) -> dict[str, Any]:
     broken = {f"days_{key}_percent": 100.0 * there for key, there in played.broken.items()}
     return {
         "policy": played.policy,
-        "kind": "bound" if played.policy == "selfish" else "policy",
+        "kind": "bound" if played.policy in ("selfish", "centralised") else "policy",
+        **scored,
         "cost_eur": asdict(mean_interval(played.cost_eur, seed)),
         **{key: asdict(mean_interval(there, seed)) for key, there in broken.items()},
         "violation_time_percent": float(100.0 * played.violated.mean()),
@@ -224,6 +247,12 @@ COLUMNS = {
 """Figures of the table, one line each; a policy is a column."""
 
 
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Lines of the table: the score where it is known."""
+    score = {"score": lambda row: _interval(row["score"])} if "score" in rows[0] else {}
+    return {**score, **COLUMNS}
+
+
 def _interval(value: dict[str, float]) -> str:
     return f"{value['mean']:.0f} ({value['low']:.0f} to {value['high']:.0f})"
 
@@ -237,7 +266,7 @@ def print_table(results: dict[str, Any]) -> None:
     table.add_column("")
     for row in results["rows"]:
         table.add_column(row["policy"], justify="right")
-    for label, cell in COLUMNS.items():
+    for label, cell in _columns(results["rows"]).items():
         table.add_row(label, *(cell(row) for row in results["rows"]))
     Console(soft_wrap=True).print(table)
 
@@ -251,7 +280,7 @@ def markdown_table(results: dict[str, Any]) -> str:
     ]
     lines += [
         f"| {label} | " + " | ".join(cell(row) for row in rows) + " |"
-        for label, cell in COLUMNS.items()
+        for label, cell in _columns(rows).items()
     ]
     lines += [
         "",

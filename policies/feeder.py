@@ -10,7 +10,7 @@ import numpy as np
 
 from flexgym.baselines.feeder.central_program import CentralOptimum, central_optimum
 from flexgym.baselines.feeder.feeder_day import FeederDay
-from flexgym.baselines.household import perfect_foresight
+from flexgym.baselines.household import SolutionCache, perfect_foresight
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.simulation import FeederSimulation
@@ -148,7 +148,7 @@ def selfish(progress: Callable[[int, int], object] | None = None) -> EachHouse:
     return EachHouse(Foresight(progress), "selfish")
 
 
-POLICIES: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
+POLICIES: Mapping[str, Callable[..., FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,
         "price-threshold": lambda: EachHouse(PriceThreshold()),
@@ -161,12 +161,19 @@ POLICIES: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
 """Policies by name."""
 
 
-def named(name: str) -> FeederPolicy:
+def named(name: str, *, cache: SolutionCache | None = None, workers: int = 1) -> FeederPolicy:
     """A policy of the feeder by its name.
+
+    Args:
+        name: One of `POLICIES`.
+        cache: Where solved house-days are kept, for ``menus``.
+        workers: House-days it solves side by side.
 
     Raises:
         ScenarioError: Unknown name.
     """
     if name not in POLICIES:
         raise ScenarioError(f"policy is {name!r}; expected one of {', '.join(POLICIES)}.")
+    if name == "menus":
+        return Menus(cache=cache, workers=workers)
     return POLICIES[name]()

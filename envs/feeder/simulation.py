@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from flexgym.envs.feeder.dynamics import (
 )
 from flexgym.envs.feeder.observation import FeederObserver
 from flexgym.envs.feeder.params import SHARES
+from flexgym.envs.feeder.saved_state import check_state, fingerprint
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.grid.sweep import LOADING_PERCENT, V_PU, new_block
 from flexgym.envs.household.action_map import ACTION_MAPS, as_numbers
@@ -429,15 +429,8 @@ class FeederSimulation:
     @cached_property
     def _made_of(self) -> tuple:
         """What a saved state must agree with: scenario and options."""
-        scenario, world = self.scenario, self._world
-        digest = sha256()
-        for part in (*world.tree, *world[1:], scenario.homes.rows, scenario.homes.days):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(repr((scenario.homes.uncertainty, scenario.homes.initial_soc)).encode())
-        return (
-            scenario.name, digest.hexdigest()[:16], self.n, self.action_names, self._settings,
-            self.observation_names,
-        )  # fmt: skip
+        made_of = self.scenario.name, fingerprint(self.scenario, self._world)
+        return *made_of, self.n, self.action_names, self._settings, self.observation_names
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -446,20 +439,9 @@ class FeederSimulation:
             StateError: It is no such state, or of another scenario, batch or version; then
                 nothing has changed.
         """
-        if not isinstance(saved, Mapping) or saved.get("made_of") != self._made_of:
-            made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
-            raise StateError(
-                f"the state is of {made_of}; expected one of {self._made_of}: scenario and what "
-                "it is made of, feeders, actions, settings, observation. Restore into an "
-                "environment made with the same options."
-            )
         shapes = {name: getattr(self._batch, name).shape for name in Group._fields}
         shapes |= {"draw": (self.n,), "seen": self._seen.shape}
-        for name, shape in shapes.items():
-            if name not in saved or np.shape(saved[name]) != shape:
-                raise StateError(f"the state's {name} is not of shape {shape}; it is damaged.")
-        if not 0 <= int(saved.get("t", -1)) <= T:
-            raise StateError(f"the state's t is {saved.get('t')}; expected 0 to {T}.")
+        check_state(saved, self._made_of, shapes)
         for name in Group._fields:
             getattr(self._batch, name)[...] = saved[name]
         self.t, self._begun = int(saved["t"]), True

@@ -10,6 +10,7 @@ import numpy as np
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError
 from flexgym.envs.household import observation as obs
 from flexgym.envs.household.action_map import ACTION_MAPS, as_numbers
+from flexgym.envs.household.batch import actions_from_powers, advance
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
     CAR_POWER,
@@ -17,8 +18,6 @@ from flexgym.envs.household.dynamics import (
     NEEDED_KWH,
     OUTCOME_NAMES,
     POWER,
-    actions_from_powers,
-    advance,
     plug_in,
 )
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats, House, Series, Session

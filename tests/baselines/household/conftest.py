@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix, vstack
 
 from flexgym.envs import Battery, Car, Uncertainty
 from flexgym.envs.household import dynamics as d
+from flexgym.envs.household.batch import actions_from_powers
 from flexgym.envs.uncertainty import MarkovChain
 
 DT = 0.25
@@ -218,7 +219,7 @@ def play(house, series, soc_kwh, terminal, battery_kw, car_kw):
         now, visit = np.stack([v[t : t + 1] for v in values]), visits[t][:, None].copy()
         d.plug_in(t, visit, car)
         powers = battery_kw[t : t + 1], car_kw[t : t + 1]
-        assert d.actions_from_powers(0, *powers, row, t, soc, car, now, visit, action) == -1, t
+        assert actions_from_powers(0, *powers, row, t, soc, car, now, visit, action) == -1, t
         last = t == len(series) - 1
         d.step(0, t, last, action, row, now, visit, np.array([terminal]), soc, car, outcomes[t])
     return outcomes[:, 0]

@@ -9,6 +9,7 @@ from flexgym.baselines.household import cost_to_go, perfect_foresight
 from flexgym.envs import Battery, House, Series
 from flexgym.envs.errors import ConvexityError
 from flexgym.envs.household import dynamics as d
+from flexgym.envs.household.batch import actions_from_powers
 
 AWAY = np.zeros((d.VISIT_ROWS, 0))
 
@@ -48,7 +49,7 @@ def dispatched(battery_kw):
         power = 0.0 if abs(battery_kw[t]) < 1e-8 else battery_kw[t]
         no_car = np.zeros(1)
         assert (
-            d.actions_from_powers(
+            actions_from_powers(
                 0, np.array([power]), no_car, row, t, state, no_car, here, AWAY, action
             )
             == -1

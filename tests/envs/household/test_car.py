@@ -9,6 +9,7 @@ import pytest
 from flexgym.envs import Battery, Car, House, Series, Session
 from flexgym.envs.household import dynamics as d
 from flexgym.envs.household.action_map import ACTION_MAPS, balancing
+from flexgym.envs.household.batch import actions_from_powers
 from flexgym.envs.household.params import DT_H
 
 SLACK = 1e-9
@@ -54,7 +55,7 @@ class Day:
     def action(self, battery_kw, car_kw):
         """The inverse's action (2,), or None where it refuses the powers."""
         action = np.full((1, 2), math.nan)
-        bad = d.actions_from_powers(
+        bad = actions_from_powers(
             self.kind, np.array([battery_kw]), np.array([car_kw]), self.row[None], self.t,
             self.soc, self.car, self.now, self.visit, action,
         )  # fmt: skip
