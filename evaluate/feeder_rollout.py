@@ -20,9 +20,9 @@ from flexgym.envs.feeder.accounts import (
     TRAFO_PERCENT,
     VIOLATION_H,
 )
-from flexgym.envs.feeder.coupling import ROUNDING
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
+from flexgym.envs.grid.tolerance import CLEAN_PERCENT, CLEAN_PU
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.policies.feeder import FeederPolicy
 
@@ -101,9 +101,9 @@ class Days:
     def broken(self) -> dict[str, NDArray[np.bool_]]:
         """Whether any limit, the band, a line or a transformer was violated, each shape (n,)."""
         low, high = self.band_pu
-        full = 100.0 * (1.0 + ROUNDING)
-        voltage = self.totals[:, HIGHEST_PU] > high + ROUNDING
-        voltage |= self.totals[:, LOWEST_PU] < low - ROUNDING
+        full = 100.0 + CLEAN_PERCENT
+        voltage = self.totals[:, HIGHEST_PU] > high + CLEAN_PU
+        voltage |= self.totals[:, LOWEST_PU] < low - CLEAN_PU
         return {
             "any": self.totals[:, VIOLATION_H] > 0.0,
             "voltage": voltage,

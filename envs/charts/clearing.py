@@ -21,11 +21,10 @@ from flexgym.envs.charts.merit_order import OPTIMAL, dispatch
 from flexgym.envs.errors import ChartError, PowerFlowError, SolverError
 from flexgym.envs.grid import Network, RadialPowerFlow
 from flexgym.envs.grid.linear import LinDistFlow
+from flexgym.envs.grid.tolerance import CLEAN_PERCENT, CLEAN_PU
 from flexgym.envs.household.params import DT_H, Floats
 
 MOST_SOLVES = 6
-CLEAN_PU, CLEAN_PERCENT = 1e-4, 0.1
-"""What an AC power flow may violate and count as clean: voltage, loading above 100 %."""
 _STRICT = 1000.0
 """Times the price of violations at which the program counts them: it breaks no limit for money."""
 _MARGIN_PU, _MARGIN = 2e-5, 2e-4

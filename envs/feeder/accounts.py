@@ -8,6 +8,7 @@ from flexgym.envs.compiled import compiled
 from flexgym.envs.feeder import coupling
 from flexgym.envs.feeder.lanes import DESK_ROWS, LANES, SUMMED, SUMS
 from flexgym.envs.grid import sweep
+from flexgym.envs.grid.tolerance import CLEAN_PERCENT
 from flexgym.envs.household.params import DT_H
 
 FEEDER_NAMES = (
@@ -106,7 +107,7 @@ def _limits(world, limits, totals, i, period):
         return
     line, trafo = limits[0, coupling.LINE, i], limits[0, coupling.TRAFO, i]
     outside = limits[0, coupling.COUNT, i]
-    over = max(line, trafo) > 100.0 * (1.0 + coupling.ROUNDING)
+    over = max(line, trafo) > 100.0 + CLEAN_PERCENT
     period[i, LOSS_KWH] = DT_H * totals[0, sweep.LOSSES_KW, i]
     period[i, GRID_KW] = totals[0, sweep.SLACK_KW, i]
     period[i, HIGHEST_PU] = limits[0, coupling.HIGHEST, i]

@@ -13,14 +13,13 @@ from flexgym.envs.grid import sweep
 from flexgym.envs.grid.lanes import on_lanes
 from flexgym.envs.grid.power_flow import MAX_ITERATIONS, TOLERANCE_PU
 from flexgym.envs.grid.sweep import Tree, outputs_block, solve_block, start_block
+from flexgym.envs.grid.tolerance import CLEAN_PU
 from flexgym.envs.household.params import Floats
 
 Ints = NDArray[np.int64]
 
 HIGHEST, LOWEST, EXCESS, COUNT, LINE, TRAFO, OVERLOAD = range(7)
 """Rows of `Scratch.limits`."""
-ROUNDING = 1e-9
-"""What violates a limit exceeds it by more than this share."""
 
 
 class World(NamedTuple):
@@ -97,7 +96,7 @@ def judge_bus(out, limits, node, low, high, zero, one):
     limits[0, LOWEST] = -(-v).maximum(-limits[0, LOWEST])
     excess = (v - high).maximum(low - v).maximum(zero)
     limits[0, EXCESS] = limits[0, EXCESS] + excess
-    limits[0, COUNT] = limits[0, COUNT] + one.where_above(excess, ROUNDING, zero)
+    limits[0, COUNT] = limits[0, COUNT] + one.where_above(excess, CLEAN_PU, zero)
 
 
 @on_lanes

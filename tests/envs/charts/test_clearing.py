@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexgym.envs.charts import FlexibilityChart, merit_order
-from flexgym.envs.charts.clearing import CLEAN_PERCENT, CLEAN_PU, Operator
+from flexgym.envs.charts.clearing import Operator
 from flexgym.envs.charts.settlement import gini, jain, pay_as_bid, pay_marginal
 from flexgym.envs.data import load_grid
 from flexgym.envs.errors import ChartError
 from flexgym.envs.grid import Network
+from flexgym.envs.grid.tolerance import CLEAN_PERCENT, CLEAN_PU
 
 DT_H = 0.25
 
