@@ -11,6 +11,7 @@ import datetime as dt
 import operator
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,14 @@ def as_index(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def one_or_several(values: Any) -> np.ndarray:
+    """One whole number or several things as an array; what they are, callers check."""
+    single = as_index(values)
+    if single is not None:
+        return np.array([single])
+    return np.array(list(values) if isinstance(values, Iterable) else [values])
 
 
 def _day(day: object, days: int) -> int:

@@ -24,7 +24,7 @@ from flexgym.envs.data import (
     synthetic_prices,
     synthetic_sessions,
 )
-from flexgym.envs.data.calendar import as_index
+from flexgym.envs.data.calendar import one_or_several
 from flexgym.envs.data.houses import draw_houses
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.params import GridCosts
@@ -157,7 +157,7 @@ class FeederScenario:
         network, house_bus = _benchmark(scenario)
         _check_data(prices, sessions)
         months = split_days(split, months=ranges.months)
-        chosen = months if days is None else _as_days(days)
+        chosen = months if days is None else one_or_several(days)
         if days is None and prices is not None:
             chosen = np.intersect1d(months, prices.covered_days())
         homes = _homes(
@@ -245,7 +245,7 @@ class FeederScenario:
             every = np.concatenate([split_days(s, months=ranges.months) for s in FEEDERS])
             chosen = np.intersect1d(every, covered)
         else:
-            chosen = _as_days(days)
+            chosen = one_or_several(days)
         homes = _homes(
             drawn, seeds, scenario, chosen, prices, sessions, uncertainty, initial_soc, profiles,
             reactive=houses is None,
@@ -260,12 +260,6 @@ def _ranges(scenario: Any) -> Any:
             "FeederScenario."
         )
     return SCENARIOS[scenario]
-
-
-def _as_days(days: Iterable[int] | int) -> Any:
-    """Days as an array; `HouseholdScenario` looks at what they are."""
-    single = as_index(days)
-    return np.array([single]) if single is not None else np.array(list(days))  # type: ignore[arg-type]
 
 
 def _check_data(prices: Any, sessions: Any) -> None:
@@ -345,7 +339,7 @@ def _whole(name: str, values: Any) -> tuple[int, ...]:
     Raises:
         ScenarioError: They are none.
     """
-    several = np.atleast_1d(np.asarray(values if np.isscalar(values) else list(values)))
+    several = one_or_several(values)
     if several.ndim != 1 or (several.size and several.dtype.kind not in "iu"):
         raise ScenarioError(f"{name} is {values!r}; expected one or more, each an integer >= 0.")
     return tuple(several.tolist())

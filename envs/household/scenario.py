@@ -23,7 +23,7 @@ from flexgym.envs.data import (
     synthetic_prices,
     synthetic_sessions,
 )
-from flexgym.envs.data.calendar import EPISODES, QUARTERS, START_QUARTER, as_index
+from flexgym.envs.data.calendar import EPISODES, QUARTERS, START_QUARTER, one_or_several
 from flexgym.envs.errors import ScenarioError, SeriesError
 from flexgym.envs.household.dynamics import (
     CAPACITY,
@@ -282,8 +282,7 @@ class HouseholdScenario:
                     "Pass days=prices.covered_days()."
                 )
         else:
-            single = as_index(days)
-            chosen = np.array([single]) if single is not None else np.array(list(days))  # type: ignore[arg-type]
+            chosen = one_or_several(days)
         chains = Uncertainty.named(uncertainty)
         return cls(houses, chosen, prices, chains, initial_soc, sessions)
 
