@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexgym.baselines.household.bounds import Bounds
+from flexgym.baselines.household.priced_day import PricedDay
 from flexgym.baselines.household.program_day import ProgramDay
 from flexgym.baselines.household.solution_cache import SolutionCache
 from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
@@ -20,7 +21,7 @@ from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability, kink_powers
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.charts.set_points import SetPoints, disaggregate
+from flexgym.envs.charts.set_points import SetPoints, active_set_points, disaggregate
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
@@ -240,10 +241,10 @@ class CostToGo:
             ScenarioError: No such period or Markov state, or a negative measurement.
         """
         now = self._now(t, soc_kwh, car_kwh, state, load_kw, pv_kw)
-        return disaggregate(
-            self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.ahead, now.limits, power_kw,
-            reactive_kvar,
-        )  # fmt: skip
+        known = self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.ahead, now.limits, power_kw
+        if reactive_kvar is None:
+            return active_set_points(*known)
+        return disaggregate(*known, reactive_kvar)
 
     def _now(
         self,
@@ -285,7 +286,8 @@ def cost_to_go(
     """Solve a house's day: exactly where it is known, else to a certified gap.
 
     Without a car, or where it stays away, slopes are merged. With battery and car a known day
-    is a linear program, and an uncertain one is enclosed by two bounds.
+    is solved by prices of the car's energy, or as a linear program where it can discharge or
+    the battery loses energy, and an uncertain one is enclosed by two bounds.
 
     Args:
         house: The house.
@@ -329,7 +331,8 @@ def cost_to_go(
         tables: Tables
         if series.sessions:
             day = Series(*rows, sessions=series.sessions)
-            tables = ProgramDay(house, day, terminal_eur_per_kwh)
+            known = PricedDay if PricedDay.solves(row) else ProgramDay
+            tables = known(house, day, terminal_eur_per_kwh)
         else:
             tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
     elif series.sessions:
