@@ -323,18 +323,14 @@ def cost_to_go(
         uncertainty = Uncertainty.named(uncertainty)
     model = uncertainty or Uncertainty.named("none")
     _check_convex(row, rows, model, bool(series.sessions))
+    tables: Tables
     if model.n_states == 1 and len(model.load_factors) == 1:
         # One future only: the day scaled by its factors, known in advance.
         rows[0] *= model.load_factors[0]
         rows[1] = _pv_under(model.weather_factor[0], row, rows[1])
         rows[2] *= model.price_factor[0]
-        tables: Tables
-        if series.sessions:
-            day = Series(*rows, sessions=series.sessions)
-            known = PricedDay if PricedDay.solves(row) else ProgramDay
-            tables = known(house, day, terminal_eur_per_kwh)
-        else:
-            tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
+        day = Series(*rows, sessions=series.sessions)
+        tables = _known_day(house, row, day, float(terminal_eur_per_kwh), 0)
     elif series.sessions:
         if tolerance_eur == 0.0:
             raise ScenarioError(
@@ -349,6 +345,33 @@ def cost_to_go(
         tolerance = TOLERANCE_EUR if tolerance_eur is None else tolerance_eur
         tables = Bounds.solve(row, rows, terminal_eur_per_kwh, model, tolerance)
     return CostToGo(house, series, uncertainty, float(terminal_eur_per_kwh), tables)
+
+
+def known_day(
+    house: House, series: Series, terminal_eur_per_kwh: float = 0.0, start: int = 0
+) -> Tables:
+    """The exact tables of a known day, for plans that are often made anew.
+
+    Args:
+        house: The house.
+        series: The day.
+        terminal_eur_per_kwh: Pay for stored energy at the end, EUR/kWh, >= 0.
+        start: First period that will be asked for; what lies before it does not matter.
+
+    Raises:
+        ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
+    """
+    row, rows = house_row(house), _rows(series)[:, start:]
+    _check_convex(row, rows, Uncertainty.named("none"), bool(series.sessions))
+    return _known_day(house, row, series, terminal_eur_per_kwh, start)
+
+
+def _known_day(house: House, row: Floats, series: Series, terminal: float, start: int) -> Tables:
+    if not series.sessions:
+        return KnownDay.solve(row, _rows(series), terminal)
+    if PricedDay.solves(row):
+        return PricedDay(house, series, terminal, start)
+    return ProgramDay(house, series, terminal)
 
 
 def _two_stores(

@@ -8,6 +8,7 @@ import numpy as np
 
 from flexgym.baselines.household.supporting_planes import largest_line, supporting_planes
 from flexgym.baselines.household.tables import Ints, Moment
+from flexgym.baselines.household.two_store_problem import apart
 from flexgym.baselines.household.two_stores import reaching
 from flexgym.envs.charts.capability import capability, kink_powers
 from flexgym.envs.charts.chains import CarLevels
@@ -34,6 +35,8 @@ from flexgym.envs.household.dynamics import (
     visits,
 )
 from flexgym.envs.household.params import DT_H, Floats, House, Series
+
+_SAME_KWH = 1e-9
 
 
 class KnownCarDay(ABC):
@@ -121,23 +124,45 @@ class KnownCarDay(ABC):
             ends = np.empty(4)
             reaching(house, car_kwh, np.array([max(visit[TARGET_KWH], car_kwh)]), ends)
             first, last = (float(car_kwh + car_change(house, u)) for u in ends[[0, 2]])
+        marks = stored(np.append(kinks_kw[(kinks_kw > low) & (kinks_kw < high)], 0.0))
+        here = car_kwh if self.plugged(t) else 0.0
+        levels, functions = self._levels(t, here, (least, most, first, last), marks)
+        return CarLevels.of(
+            [
+                (
+                    float(car_power(house, c - car_kwh) if self.plugged(t) else 0.0),
+                    ConvexPiecewiseLinear.trusted(x, y),
+                )
+                for c, (x, y) in zip(levels, functions, strict=True)
+            ]
+        )
+
+    def _levels(
+        self, t: int, car_kwh: float, box: tuple[float, float, float, float], marks: Floats
+    ) -> tuple[Floats, list[tuple[Floats, Floats]]]:
+        """Energies of the car after period t that count, and the cost beside each.
+
+        Args:
+            t: Period.
+            car_kwh: Energy in the car before, kWh; 0 while it is away.
+            box: Least and largest energy of the battery after the period, and of the car, kWh.
+            marks: Energies of the battery at which the cost against power has kinks, kWh.
+
+        Returns:
+            Shape (m,), ascending, kWh; breakpoints of each function, kWh and EUR.
+        """
+        least, most, first, last = box
         planes, vertices = supporting_planes(
             lambda e, c: self._after(t, e, c), (least, first), (most, last)
         )
-        found = [np.array([first, last, car_kwh if self.plugged(t) else 0.0]), vertices[:, 1]]
-        for e in stored(np.append(kinks_kw[(kinks_kw > low) & (kinks_kw < high)], 0.0)):
+        found = [np.array([first, last, car_kwh]), vertices[:, 1]]
+        for e in marks:
             offsets = planes[:, 2] + planes[:, 0] * e
             found.append(largest_line(planes[:, 1], offsets, first, last)[0])
-        levels = np.unique(np.concatenate(found).clip(first, last))
-        levels = levels[np.concatenate([[True], np.diff(levels) > 1e-9])]
-        beside = [
-            (
-                float(car_power(house, c - car_kwh) if self.plugged(t) else 0.0),
-                _along(planes[:, 0], planes[:, 2] + planes[:, 1] * c, least, most),
-            )
-            for c in levels
+        levels = apart(np.concatenate(found).clip(first, last), _SAME_KWH)
+        return levels, [
+            largest_line(planes[:, 0], planes[:, 2] + planes[:, 1] * c, least, most) for c in levels
         ]
-        return CarLevels.of(beside)
 
     def play(self, now: Moment, rows: Ints, battery_kw: Floats, car_kw: Floats) -> None:
         """See `Tables`."""

@@ -45,7 +45,7 @@ class Settlement:
 
 def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
     """Pay each house the harm that its own menu declares: an indemnity, open to false menus."""
-    harm = _harm(menus, cleared)
+    harm = harms(menus, cleared)
     return Settlement(harm, harm)
 
 
@@ -53,10 +53,11 @@ def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlem
     """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice."""
     own = np.array([menu.best_power_kw for menu in menus])
     price = cleared.price_eur_per_kwh.sum(axis=0)
-    return Settlement(DT_H * price * (own - cleared.power_kw), _harm(menus, cleared))
+    return Settlement(DT_H * price * (own - cleared.power_kw), harms(menus, cleared))
 
 
-def _harm(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
+def harms(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
+    """What each menu costs more at the answer than at its own best, shape (H,), EUR."""
     if len(menus) != len(cleared.power_kw):
         raise ChartError(
             f"got {len(menus)} menus for an answer to {len(cleared.power_kw)}; expected those "
