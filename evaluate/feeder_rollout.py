@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class FeederDays:
     def __len__(self) -> int:
         return len(self.day)
 
-    def begin(self, part: slice, **settings: str) -> FeederSimulation:
+    def begin(self, part: slice, **settings: Any) -> FeederSimulation:
         """Simulation at the start of these feeder-days."""
         day = self.day[part]
         first = self.seed + (part.start or 0)
@@ -80,6 +80,7 @@ class Days:
         grid_kw: Power drawn from the grid above, shape (n, T), kW.
         violated: Whether a limit was violated, shape (n, T).
         band_pu: Voltage band of the scenario.
+        figures: Further numbers by name, each shape (n,).
     """
 
     policy: str
@@ -87,6 +88,7 @@ class Days:
     grid_kw: Floats
     violated: NDArray[np.bool_]
     band_pu: tuple[float, float]
+    figures: Mapping[str, Floats] = field(default_factory=dict)
 
     def total(self, name: str) -> Floats:
         """One of `FEEDER_NAMES`, shape (n,)."""

@@ -9,7 +9,6 @@ sends in real time, menus, for a day that is only expected: 96 of them each roun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,8 @@ from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR, UNSERVED
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.exchange import Exchange
 from flexgym.policies.planning import Foreseen, revised
-
-if TYPE_CHECKING:
-    from flexgym.policies.menus import Exchange
 
 T = STEPS_PER_DAY
 
@@ -31,7 +28,8 @@ class GridPrices:
 
     Attributes:
         adders_eur_per_kwh: Shape (T, H), EUR/kWh.
-        cost_eur: Social cost of the rehearsed day by round, EUR; the first without adders.
+        cost_eur: Social cost of the rehearsed rest of the day by round, EUR; the first with the
+            prices expected before.
         best: Round that was kept.
     """
 
@@ -46,29 +44,31 @@ def expected_prices(
     expected: Floats,
     exchange: Exchange,
     rounds: int,
+    before: Floats | None = None,
 ) -> list[GridPrices]:
-    """Rehearse the expected day until prices and plans agree as well as they can.
+    """Rehearse the rest of the expected day until prices and plans agree as well as they can.
 
     Args:
         scenario: The feeder.
-        homes: Its houses, row ``i * H + h``, at the start of the day.
+        homes: Its houses, row ``i * H + h``, as they stand.
         expected: Load, PV, import and export price of the day, shape (T, 4, n * H).
         exchange: How menus are made and cleared.
         rounds: How often prices go back to the houses.
+        before: Prices expected so far, shape (T, n * H), EUR/kWh.
 
     Returns:
         One a feeder.
     """
     count = scenario.n_houses
     n = homes.n // count
-    adders = np.zeros((T, homes.n))
+    adders = np.zeros((T, homes.n)) if before is None else before
     tried, costs = [adders], []
     for k in range(rounds + 1):
         cost, price = _rehearsed(scenario, homes, expected, exchange, adders)
         costs.append(cost)
         if k < rounds:
             # A full step first; then half of one, since both sides answer all or nothing.
-            adders = price if k == 0 else 0.5 * (adders + price)
+            adders = price if k == 0 and before is None else 0.5 * (adders + price)
             tried.append(adders)
     found = []
     for i in range(n):
@@ -90,7 +90,7 @@ def _rehearsed(
     planner = Foreseen()
     planner.begin(stage, adders)
     prices = scenario.costs
-    cost, found = np.zeros(homes.n // scenario.n_houses), np.empty((T, homes.n))
+    cost, found = np.zeros(homes.n // scenario.n_houses), np.zeros((T, homes.n))
     # Where limits cannot be kept their price knows no bound: no plan needs to know more than
     # that power costs more than load that is not served.
     most = homes.episodes.rows[:, UNSERVED]

@@ -14,105 +14,19 @@ import numpy as np
 
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.charts import FlexibilityChart
-from flexgym.envs.charts.capability import Capability, capability, kink_powers
-from flexgym.envs.charts.chains import CarLevels
-from flexgym.envs.charts.clearing import Cleared, Operator
-from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.charts.set_points import active_set_points
+from flexgym.envs.charts.clearing import Cleared
 from flexgym.envs.charts.settlement import harms
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
-from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.awareness import GridPrices, expected_prices
-from flexgym.policies.household import pv_shares
-from flexgym.policies.planning import Certified, Planner
+from flexgym.policies.exchange import Exchange, Period, alone
+from flexgym.policies.planning import Certified, Foreseen, Planner, revised
 
-EACH_VERTEX_BYTES = 16
+VERTEX_BYTES = 16
 """Of a vertex in active power: kW and EUR as doubles."""
-
-
-@dataclass(frozen=True, eq=False)
-class Period:
-    """What was sent, answered and played in one period by n feeders of H houses.
-
-    Attributes:
-        menus: What was sent, one list a feeder.
-        answers: The operator's answers, one a feeder.
-        action: Actions of the houses, shape (n * H, a).
-    """
-
-    menus: list[list[FlexibilityChart]]
-    answers: list[Cleared]
-    action: Floats
-
-
-class Exchange:
-    """Houses and operators period by period: menus out, powers back.
-
-    Args:
-        scenario: Grid and houses.
-        n_vertices: Most vertices of a menu; None sends all.
-    """
-
-    def __init__(self, scenario: FeederScenario, n_vertices: int | None = None) -> None:
-        self.count, self._n_vertices = scenario.n_houses, n_vertices
-        self.operator = Operator(
-            scenario.network,
-            scenario.house_bus,
-            band_pu=scenario.band_pu,
-            loss_eur_per_kwh=scenario.costs.loss_eur_per_kwh,
-            voltage_eur_per_pu_h=scenario.costs.voltage_eur_per_pu_h,
-            overload_eur_per_kwh=scenario.costs.overload_eur_per_kwh,
-        )
-
-    def period(self, homes: HouseholdSimulation, planner: Planner) -> Period:
-        """Menus of all houses as they stand, cleared, and the actions that follow."""
-        planner.look(homes)
-        tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
-        sent = [self._coarse(teller.menu) for teller in tellers]
-        tan_phi = np.array([homes.house(row).load.tan_phi for row in range(homes.n)])
-        q_kvar = (tan_phi * homes.now[0]).reshape(-1, self.count)
-        feeders = [sent[i : i + self.count] for i in range(0, homes.n, self.count)]
-        answers = [self.operator.clear(m, q) for m, q in zip(feeders, q_kvar, strict=True)]
-        battery, car, used = np.empty((3, homes.n))
-        power = np.concatenate([answer.power_kw for answer in answers])
-        for row, teller in enumerate(tellers):
-            battery[row], car[row], used[row] = teller.devices(float(power[row]))
-        share = pv_shares(homes, battery, car, used)
-        return Period(feeders, answers, homes.action(battery, share, car_kw=car))
-
-    def _coarse(self, menu: FlexibilityChart) -> FlexibilityChart:
-        if self._n_vertices is None:
-            return menu
-        power = menu.power_kw
-        active = np.column_stack([power, np.zeros(len(power)), menu.cost_eur])
-        return FlexibilityChart.hull(active).coarsen(self._n_vertices)
-
-
-class _Teller:
-    """One house in one period: its menu, and how it makes a power of it."""
-
-    def __init__(self, homes: HouseholdSimulation, planner: Planner, row: int) -> None:
-        self._house = homes.episodes.rows[row]
-        self._soc = float(homes.soc_kwh[row])
-        self._load, self._pv, buy, sell = (float(x) for x in homes.now[:, row])
-        self._limits: Capability = capability(homes.house(row))
-        self._ahead: CarLevels = planner.ahead(homes, row, kink_powers(self._limits, self._pv))
-        self.menu = house_chart(
-            self._house, self._soc, self._load, self._pv, buy, sell, self._ahead, self._limits
-        )
-
-    def devices(self, power_kw: float) -> tuple[float, float, float]:
-        """Battery, car and PV used that make a power the cheapest way, kW."""
-        x = self.menu.power_kw
-        points = active_set_points(
-            self._house, self._soc, self._load, self._pv, self._ahead, self._limits,
-            min(max(power_kw, float(x[0])), float(x[-1])),
-        )  # fmt: skip
-        return points.battery_kw, points.car_kw, points.pv_used_kw
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +42,7 @@ class MenuDay:
         vertices: Number of vertices of its menu, shape (T, n, H).
         solves: Programs that the operator solved, shape (T, n).
         feasible: Whether the menus let the grid keep its limits, likewise.
+        clean: Whether the AC power flow breaks none, likewise.
     """
 
     own_kw: Floats
@@ -137,14 +52,22 @@ class MenuDay:
     vertices: Floats
     solves: Floats
     feasible: Floats
+    clean: Floats
 
     @classmethod
     def empty(cls, n: int, count: int) -> MenuDay:
         """Room for a day."""
         T = STEPS_PER_DAY
-        each = [np.zeros((T, n, count)) for _ in range(4)]
-        prices = np.zeros((T, 3, n, count))
-        return cls(*each[:3], prices, each[3], np.zeros((T, n)), np.zeros((T, n)))
+        return cls(
+            own_kw=np.zeros((T, n, count)),
+            power_kw=np.zeros((T, n, count)),
+            harm_eur=np.zeros((T, n, count)),
+            price_eur_per_kwh=np.zeros((T, 3, n, count)),
+            vertices=np.zeros((T, n, count)),
+            solves=np.zeros((T, n)),
+            feasible=np.zeros((T, n)),
+            clean=np.zeros((T, n)),
+        )
 
     def note(self, t: int, period: Period) -> None:
         """Write down a period."""
@@ -154,7 +77,8 @@ class MenuDay:
             self.harm_eur[t, i] = harms(menus, answer)
             self.price_eur_per_kwh[t, :, i] = answer.price_eur_per_kwh
             self.vertices[t, i] = [len(menu.power_kw) for menu in menus]
-            self.solves[t, i], self.feasible[t, i] = answer.solves, answer.feasible
+            self.solves[t, i] = answer.solves
+            self.feasible[t, i], self.clean[t, i] = answer.feasible, answer.clean
 
 
 class Menus:
@@ -168,12 +92,15 @@ class Menus:
         period: What was sent and answered last.
         day: What was sent and answered so far.
         grid: What the planning stage expects of the grid, one a feeder; None without ``aware``.
+        seconds: See `Exchange`.
 
     Args:
         planner: What houses know of their future; None is the certified optimum.
         name: Of tables.
         aware: Rounds in which operator and houses rehearse the expected day and agree on prices
             of the grid; 0 plans without them. See `flexgym.policies.awareness`.
+        again: Periods after which they rehearse the rest of the day once more, starting with
+            the prices they have; None is never.
         n_vertices: Most vertices of a menu; None sends all.
         progress: Called with the number of house-days solved and their total.
         cache: Where solutions of the certified optimum are kept and looked up.
@@ -192,13 +119,15 @@ class Menus:
         *,
         name: str = "menus",
         aware: int = 0,
+        again: int | None = None,
         n_vertices: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         cache: SolutionCache | None = None,
         workers: int = 1,
     ) -> None:
         self.planner = planner or Certified(progress, cache, workers)
-        self.name, self._aware, self._n_vertices = name, aware, n_vertices
+        self.name, self._n_vertices = name, n_vertices
+        self._aware, self._again = aware, again
 
     def begin(self, simulation: FeederSimulation) -> None:
         """Plan the day; see `FeederPolicy`.
@@ -215,20 +144,32 @@ class Menus:
         self._homes = homes_of(simulation)
         self._exchange = Exchange(simulation.scenario, self._n_vertices)
         self.day = MenuDay.empty(simulation.n, simulation.scenario.n_houses)
-        self.grid, adders = None, None
+        self.seconds = self._exchange.seconds
+        self._shape = simulation.n, simulation.scenario.n_houses
+        self._first = revised(self._homes, self._homes.episodes.exogenous)
+        self._expected = self.planner.expected(self._homes)
+        self.grid = None
         if self._aware:
+            self._rehearse(simulation.scenario, self._aware)
+        else:
             self.planner.begin(self._homes)
-            expected = self.planner.expected(self._homes)
-            self.grid = expected_prices(
-                simulation.scenario, self._homes, expected, self._exchange, self._aware
-            )
-            adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
-        self.planner.begin(self._homes, adders)
+
+    def _rehearse(self, scenario: FeederScenario, rounds: int) -> None:
+        """Find prices of the grid for the rest of the day, and plan with them."""
+        homes, before = self._homes, None
+        if self.grid is not None:
+            before = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        expected = self.planner.expected(homes)
+        self.grid = expected_prices(scenario, homes, expected, self._exchange, rounds, before)
+        adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        self.planner.begin(homes, adders)
 
     def act(self, simulation: FeederSimulation) -> Floats:
         """See `FeederPolicy`."""
         homes = self._homes
         follow(homes, simulation)
+        if self._aware and self._again and homes.t > 0 and homes.t % self._again == 0:
+            self._rehearse(simulation.scenario, 1)
         self.period = self._exchange.period(homes, self.planner)
         self.day.note(homes.t, self.period)
         return actions_of(simulation, self.period.action)
@@ -242,3 +183,19 @@ class Menus:
     def menus(self) -> list[list[FlexibilityChart]]:
         """What was sent in the last period, one list a feeder."""
         return self.period.menus
+
+    def plans(self) -> Floats:
+        """What each house would do by itself over the day that it expects at its start.
+
+        Shape (T, n, H), kW: the plans that it declares.
+        """
+        meter_kw, _ = alone(revised(self._first, self._expected), Foreseen())
+        return meter_kw.reshape(-1, *self._shape)
+
+    def alone_eur(self) -> Floats:
+        """Cost of the day to each house if it does what it would by itself at any moment.
+
+        With the same knowledge, but without the grid; once the day is over. Shape (n, H), EUR.
+        """
+        _, cost = alone(revised(self._first, self._first.episodes.exogenous), self.planner)
+        return cost.reshape(self._shape)

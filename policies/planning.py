@@ -108,13 +108,10 @@ class Expected(Foreseen):
 
     def __init__(self, every: int = 1) -> None:
         self.every = every
+        self._powers: Floats | None = None
 
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
         """See `Planner`."""
-        uncertainty = homes.scenario.uncertainty
-        self._weather, self._price = uncertainty.weather_factor, uncertainty.price_factor
-        self._load = float(np.dot(uncertainty.load_factors, uncertainty.load_probabilities))
-        self._powers = expected_factors(uncertainty, T)
         self._adders = adders
 
     def look(self, homes: HouseholdSimulation) -> None:
@@ -127,14 +124,17 @@ class Expected(Foreseen):
 
     def expected(self, homes: HouseholdSimulation) -> Floats:
         """See `Planner`; what is past is left as it was forecast."""
-        t, episodes = homes.t, homes.episodes
+        t, episodes, uncertainty = homes.t, homes.episodes, homes.scenario.uncertainty
+        if self._powers is None:
+            self._powers = expected_factors(uncertainty, T)
+        load = float(np.dot(uncertainty.load_factors, uncertainty.load_probabilities))
         likely = episodes.forecast.copy()
         likely[t] = homes.now
         series = np.empty((4, T - t - 1))
         for row in range(homes.n):
             conditional_means(
                 t, homes.state[row], episodes.forecast[:, :, row], episodes.rows[row, PV_KWP],
-                self._weather, self._price, self._load, self._powers, series,
+                uncertainty.weather_factor, uncertainty.price_factor, load, self._powers, series,
             )  # fmt: skip
             likely[t + 1 :, :, row] = series.T
         return likely
@@ -160,7 +160,6 @@ class Certified(Expected):
 
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
         """See `Planner`."""
-        super().begin(homes, adders)
         self._optimal.begin(homes, adders)
 
     def look(self, homes: HouseholdSimulation) -> None:

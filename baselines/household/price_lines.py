@@ -2,83 +2,118 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.charts.recursion import convolve
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import BUY, CAPACITY, LOAD, PV, RETENTION, SELL
+from flexgym.envs.household.params import Floats
 from flexgym.envs.household.stage import STAGE_PIECES, priced_stage_cost, stage_cost
 
 
-@compiled
-def merged(
-    house, series, first, last, plugged, prices, end_value, end_slopes, end_lengths, offset, value,
-    slopes, lengths,
-):  # fmt: skip
-    """Cost-to-go of periods first to last for each price of the car's energy.
+class Lines(NamedTuple):
+    """Functions of the battery's energy for k prices of the car's, over a stretch of periods.
 
-    Args:
+    They are found when they are first asked for. The stage of a period counts from the last
+    one down: 0 is the end of the stretch.
+
+    Attributes:
+        prices: Shape (k,), ascending, EUR/kWh; one that does not matter while the car is away.
         house: Shape (18,).
         series: Load, PV, import and export price, shape (4, T).
-        first: First period.
-        last: Period after the last.
-        plugged: Whether the car is there; else prices do not matter.
-        prices: Shape (k,), EUR/kWh.
-        end_value: Cost-to-go of the empty battery at ``last`` for each price, shape (k,), EUR.
-        end_slopes: Its slopes there, the same for all.
+        span: First period, period after the last, and 1 if the car is there, shape (3,).
+        end_value: Cost-to-go of the empty battery at the end for each price, shape (k,), EUR.
+        end_slopes: Its slopes there, the same for all prices, EUR/kWh.
         end_lengths: Lengths of its segments, kWh.
-        offset: Shape (k, last - first + 2), overwritten: segments at period t of price k are
-            ``offset[k, t - first]:offset[k, t - first + 1]``, counted from the last period down.
-        value: Cost-to-go of the empty battery, shape (k, last - first + 1), likewise, EUR.
-        slopes: Room for all segments, overwritten, EUR/kWh.
-        lengths: Likewise, kWh.
-
-    Returns:
-        Number of segments, or -1 where the room was too small.
+        used: Segments found so far, and 1 if there was no room for more, shape (2,).
+        ready: Whether the functions of a price are found, shape (k,).
+        offset: Shape (k, stages + 1): segments at a stage are ``offset[k, stage]`` to
+            ``offset[k, stage + 1]``.
+        value: Cost-to-go of the empty battery, shape (k, stages), EUR.
+        slopes: Slopes of all segments found, with room for more, EUR/kWh.
+        lengths: Their lengths, kWh.
     """
-    psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
-    n = 0
-    for k in range(len(prices)):
-        offset[k, 0] = n
-        if n + len(end_slopes) > len(slopes):
-            return -1
-        for j in range(len(end_slopes)):
-            slopes[n], lengths[n] = end_slopes[j], end_lengths[j]
-            n += 1
-        offset[k, 1], value[k, 0] = n, end_value[k]
-        for s in range(last - first):
-            t = last - 1 - s
-            begin = offset[k, s]
-            if n + (n - begin) + STAGE_PIECES > len(slopes):
-                return -1
-            load, pv, buy, sell = series[LOAD, t], series[PV, t], series[BUY, t], series[SELL, t]
-            if plugged:
-                count, low, cost = priced_stage_cost(
-                    house, load, prices[k], pv, buy, sell, psi_slopes, psi_lengths
-                )
-            else:
-                count, low, cost = stage_cost(
-                    house, load, 0.0, pv, buy, sell, psi_slopes, psi_lengths
-                )
-            value[k, s + 1], more = convolve(
-                house[RETENTION], house[CAPACITY], value[k, s], slopes, lengths, begin, n - begin,
-                psi_slopes, psi_lengths, count, low, cost, slopes, lengths, n,
-            )  # fmt: skip
-            n += more
-            offset[k, s + 2] = n
-    return n
+
+    prices: Floats
+    house: Floats
+    series: Floats
+    span: NDArray[np.int64]
+    end_value: Floats
+    end_slopes: Floats
+    end_lengths: Floats
+    used: NDArray[np.int64]
+    ready: NDArray[np.bool_]
+    offset: NDArray[np.int64]
+    value: Floats
+    slopes: Floats
+    lengths: Floats
 
 
 @compiled
-def _at(value, slopes, lengths, begin, end, soc_kwh):
-    """Value of one function at an energy, and its slope to the right (left at the end)."""
-    slope = 0.0
-    for j in range(begin, end):
-        slope = slopes[j]
-        part = min(soc_kwh, lengths[j])
+def find(lines, k):
+    """Find the functions of a price by merging slopes, from the end of the stretch back.
+
+    Returns:
+        Whether there was room for their segments; else ``used`` says so, and all answers that
+        follow are worth nothing. (An exception would leak the arrays.)
+    """
+    house, series, slopes, lengths = lines.house, lines.series, lines.slopes, lines.lengths
+    psi_slopes, psi_lengths = np.empty(STAGE_PIECES), np.empty(STAGE_PIECES)
+    offset, value = lines.offset[k], lines.value[k]
+    first, last, plugged = lines.span
+    n, size = lines.used[0], len(lines.end_slopes)
+    if n + size > len(slopes):
+        lines.used[1] = 1
+        return False
+    offset[0] = n
+    slopes[n : n + size], lengths[n : n + size] = lines.end_slopes, lines.end_lengths
+    n += size
+    offset[1], value[0] = n, lines.end_value[k]
+    for s in range(last - first):
+        t = last - 1 - s
+        begin = offset[s]
+        if n + (n - begin) + STAGE_PIECES > len(slopes):
+            lines.used[1] = 1
+            return False
+        load, pv, buy, sell = series[LOAD, t], series[PV, t], series[BUY, t], series[SELL, t]
+        if plugged:
+            count, low, cost = priced_stage_cost(
+                house, load, lines.prices[k], pv, buy, sell, psi_slopes, psi_lengths
+            )
+        else:
+            count, low, cost = stage_cost(house, load, 0.0, pv, buy, sell, psi_slopes, psi_lengths)
+        value[s + 1], more = convolve(
+            house[RETENTION], house[CAPACITY], value[s], slopes, lengths, begin, n - begin,
+            psi_slopes, psi_lengths, count, low, cost, slopes, lengths, n,
+        )  # fmt: skip
+        n += more
+        offset[s + 2] = n
+    lines.used[0], lines.ready[k] = n, True
+    return True
+
+
+@compiled
+def at_price(stage, lines, k, soc_kwh):
+    """W at an energy and its slope to the right (to the left at the end).
+
+    Args:
+        stage: Stage of the period.
+        lines: See `Lines`.
+        k: Position of the price.
+        soc_kwh: Energy in the battery, kWh.
+    """
+    if not lines.ready[k] and not find(lines, k):
+        return 0.0, 0.0
+    value, slope = lines.value[k, stage], 0.0
+    for j in range(lines.offset[k, stage], lines.offset[k, stage + 1]):
+        slope = lines.slopes[j]
+        part = min(soc_kwh, lines.lengths[j])
         value += slope * part
         soc_kwh -= part
-        if soc_kwh <= 0.0 and part < lengths[j]:
+        if soc_kwh <= 0.0 and part < lines.lengths[j]:
             break
     return value, slope
 
@@ -88,14 +123,14 @@ def dearest(stage, lines, soc_kwh, car_kwh, low, high):
     """Position of the price at which W(e; mu) - mu*c is largest: it is concave in mu.
 
     Args:
-        stage: Column of the offsets that belongs to the period, counted from the stretch's end.
-        lines: Prices (k,), offsets, values, slopes and lengths; see `merged`.
+        stage: Stage of the period.
+        lines: See `Lines`.
         soc_kwh: Energy in the battery, kWh.
         car_kwh: Energy in the car, kWh.
         low: Position of the least price that may be it.
         high: Of the largest.
     """
-    prices = lines[0]
+    prices = lines.prices
     while low < high:
         middle = (low + high) // 2
         here, _ = at_price(stage, lines, middle, soc_kwh)
@@ -105,13 +140,6 @@ def dearest(stage, lines, soc_kwh, car_kwh, low, high):
         else:
             high = middle
     return low
-
-
-@compiled
-def at_price(stage, lines, k, soc_kwh):
-    """W at an energy and its slope to the right (to the left at the end); see `dearest`."""
-    _, offset, value, slopes, lengths = lines
-    return _at(value[k, stage], slopes, lengths, offset[k, stage], offset[k, stage + 1], soc_kwh)
 
 
 @compiled
@@ -135,7 +163,7 @@ def along_battery(stage, lines, low, high, car_kwh, least, most, x, y):
     Returns:
         Number of points, or -1 where the room was too small.
     """
-    prices, room = lines[0], len(x)
+    prices, room = lines.prices, len(x)
     k = dearest(stage, lines, least, car_kwh, low, high)
     left, slope = at_price(stage, lines, k, least)
     x[0], y[0] = least, left - prices[k] * car_kwh
@@ -194,7 +222,7 @@ def bends(stage, lines, least, most, first, last, marks, levels):
         Number of levels or -1 where the room was too small; least and largest position of a
         price that counts in the box.
     """
-    prices, offset, _, _, lengths = lines
+    prices, offset, lengths = lines.prices, lines.offset, lines.lengths
     low, high = len(prices) - 1, 0
     for e in (least, most):
         for c in (first, last):
@@ -207,6 +235,8 @@ def bends(stage, lines, least, most, first, last, marks, levels):
     # Between these energies of the battery every price's function is linear.
     room = 2 + len(marks)
     for k in range(low, high + 1):
+        if not lines.ready[k] and not find(lines, k):
+            return -1, low, high
         room += offset[k, stage + 1] - offset[k, stage]
     at = np.empty(room)
     at[0], at[1] = least, most
@@ -267,7 +297,7 @@ def bends(stage, lines, least, most, first, last, marks, levels):
 @compiled
 def _end_of(stage, lines, soc_kwh, k, low, first, last):
     """Energy of the car above which the line of price k is not the largest any more, kWh."""
-    prices = lines[0]
+    prices = lines.prices
     here, _ = at_price(stage, lines, k, soc_kwh)
     end = last
     for j in range(low, k):
@@ -283,7 +313,7 @@ def _corners(stage, lines, start, end, first, last, known, low, high, levels, n)
     Between ``start`` and ``end`` all functions are linear. ``known`` are the prices that count
     at both; others that count only between are found where corners turn out too low.
     """
-    prices = lines[0]
+    prices = lines.prices
     count = high - low + 1
     left, right = np.empty(count), np.empty(count)
     for k in range(count):

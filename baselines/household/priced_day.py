@@ -9,17 +9,18 @@ roof, or by way of the battery. Trying all of these is exact; no linear program 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from flexgym.baselines.household.known_car_day import KnownCarDay
 from flexgym.baselines.household.price_lines import (
+    Lines,
     along_battery,
     at_price,
     bends,
     dearest,
-    merged,
 )
 from flexgym.baselines.household.two_store_problem import apart
 from flexgym.envs.errors import StateError
@@ -46,41 +47,66 @@ from flexgym.envs.household.params import Floats, House, Series
 _SAME_KWH = 1e-9
 
 
-@dataclass(frozen=True)
 class _Stretch:
-    """Functions of periods during which the car is here, or away: arguments of `merged`."""
+    """Periods during which the car is here, or away, and their functions.
 
-    first: int
-    last: int
-    plugged: bool
-    prices: Floats
-    offset: np.ndarray
-    value: Floats
-    slopes: Floats
-    lengths: Floats
+    Args:
+        house: Shape (18,).
+        series: Load, PV, import and export price, shape (4, T).
+        span: First period, and the period after the last.
+        prices: What the car's energy may be worth, shape (k,), EUR/kWh; None while it is away.
+        left: What leaving costs at each price, shape (k,), EUR.
+        end: Breakpoints of what follows the stretch, kWh and EUR.
+    """
 
-    end: tuple[Floats, Floats]
+    def __init__(
+        self,
+        house: Floats,
+        series: Floats,
+        span: tuple[int, int],
+        prices: Floats | None,
+        left: Floats,
+        end: tuple[Floats, Floats],
+    ) -> None:
+        self.plugged, self.end = prices is not None, end
+        self.first, self.last = span
+        prices = np.zeros(1) if prices is None else prices
+        k, stages = len(prices), self.last - self.first + 1
+        x, y = end
+        wide = np.diff(x)
+        room = 32 * stages * min(k, 16)
+        self._lines = Lines(
+            prices, house, series, np.array([*span, self.plugged]), left + y[0], np.diff(y) / wide,
+            wide, np.zeros(2, np.int64), np.zeros(k, np.bool_), np.empty((k, stages + 1), np.int64),
+            np.empty((k, stages)), np.empty(room), np.empty(room),
+        )  # fmt: skip
 
-    @property
-    def lines(self) -> tuple:
-        """Arguments of the kernels."""
-        return self.prices, self.offset, self.value, self.slopes, self.lengths
+    def _ask(self, kernel: Callable[..., Any], t: int, *question: Any) -> Any:
+        """What a kernel finds in period t; more room where it runs out."""
+        while True:
+            answer = kernel(self.last - t, self._lines, *question)
+            lines = self._lines
+            if lines.used[1] == 0:
+                return answer
+            lines.used[1] = 0
+            longer = [np.concatenate([a, np.empty_like(a)]) for a in lines[-2:]]
+            self._lines = lines._replace(slopes=longer[0], lengths=longer[1])
 
     def line(self, t: int, soc_kwh: float, car_kwh: float) -> tuple[float, float, float]:
         """Value in period t, and its slopes in the energies of battery and car."""
-        stage, lines = self.last - t, self.lines
-        k = dearest(stage, lines, soc_kwh, car_kwh, 0, len(self.prices) - 1)
-        value, slope = at_price(stage, lines, k, soc_kwh)
-        return value - self.prices[k] * car_kwh, slope, -float(self.prices[k])
+        prices = self._lines.prices
+        k = self._ask(dearest, t, soc_kwh, car_kwh, 0, len(prices) - 1)
+        value, slope = self._ask(at_price, t, k, soc_kwh)
+        return value - prices[k] * car_kwh, slope, -float(prices[k])
 
     def function(
         self, t: int, car_kwh: float, least: float, most: float, low: int = 0, high: int = -1
     ) -> tuple[Floats, Floats]:
         """Breakpoints of the function of the battery's energy, kWh and EUR, in an interval."""
-        room, top = 64, high % len(self.prices)
+        room, top = 64, high % len(self._lines.prices)
         while True:
             x, y = np.empty(room), np.empty(room)
-            n = along_battery(self.last - t, self.lines, low, top, car_kwh, least, most, x, y)
+            n = self._ask(along_battery, t, low, top, car_kwh, least, most, x, y)
             if n > 0:
                 return x[:n], y[:n]
             room *= 4
@@ -92,7 +118,7 @@ class _Stretch:
         room = 256
         while True:
             levels = np.empty(room)
-            n, low, high = bends(self.last - t, self.lines, *box, marks, levels)
+            n, low, high = self._ask(bends, t, *box, marks, levels)
             if n > 0:
                 return levels[:n], low, high
             room *= 4
@@ -124,9 +150,9 @@ class PricedDay(KnownCarDay):
         while end > start:
             here = self.plugged(end - 1)
             first = int(self._visits[end - 1, ARRIVAL]) if here else self._away_since(end)
-            stretch = _solved(
-                self._house, rows, max(first, start), end, prices if here else np.zeros(1), later,
-                self._missed(end - 1, prices) if here else np.zeros(1), here,
+            stretch = _Stretch(
+                self._house, rows, (max(first, start), end), prices if here else None,
+                self._missed(end - 1, prices) if here else np.zeros(1), later,
             )  # fmt: skip
             self._stretches.append(stretch)
             end = stretch.first
@@ -197,34 +223,6 @@ class PricedDay(KnownCarDay):
         levels = apart(np.array([first, last, car_kwh, due]), _SAME_KWH)
         missed = self._house[CAR_MISSED] * np.maximum(self._visits[t, NEEDED_KWH] - levels, 0.0)
         return levels, [(x, y + cost) for cost in missed]
-
-
-def _solved(
-    house: Floats,
-    rows: Floats,
-    first: int,
-    last: int,
-    prices: Floats,
-    later: tuple[Floats, Floats],
-    left: Floats,
-    plugged: bool,
-) -> _Stretch:
-    """Functions of a stretch: ``later`` is what follows it, ``left`` what leaving costs."""
-    k, room = len(prices), 40 * len(prices) * (last - first + 1)
-    x, y = later
-    wide = np.diff(x)
-    offset = np.empty((k, last - first + 2), dtype=np.int64)
-    value = np.empty((k, last - first + 1))
-    while True:
-        slopes, lengths = np.empty(room), np.empty(room)
-        used = merged(
-            house, rows, first, last, plugged, prices, left + y[0], np.diff(y) / wide, wide,
-            offset, value, slopes, lengths,
-        )  # fmt: skip
-        if used >= 0:
-            kept = slopes[:used].copy(), lengths[:used].copy()
-            return _Stretch(first, last, plugged, prices, offset, value, *kept, later)
-        room *= 2
 
 
 def candidate_prices(house: Floats, rows: Floats, terminal_price: float) -> Floats:
