@@ -19,7 +19,7 @@ import numpy as np
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, GRID_KW, VIOLATION_H
 from flexgym.envs.household.dynamics import COST_EUR
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
-from flexgym.evaluate.feeder_rollout import Days, FeederDays
+from flexgym.evaluate.feeder_sample import Days, FeederDays
 from flexgym.evaluate.settlements import settled
 from flexgym.policies.feeder import FeederPolicy, named
 from flexgym.policies.menus import Menus
