@@ -61,11 +61,12 @@ class QuickMenus:
         """See `HouseMenus`."""
         homes = self._homes
         self._levels = [self._after(i) for i in range(homes.n)]
-        now = homes.now.T.tolist()
-        return [
-            house_chart(homes.episodes.rows[i], float(homes.soc_kwh[i]), *now[i], levels)
-            for i, levels in enumerate(self._levels)
-        ]
+        rows, soc, now = homes.episodes.rows, homes.soc_kwh.tolist(), homes.now.T.tolist()
+        charts = []
+        for i, levels in enumerate(self._levels):
+            load, pv, buy, sell = now[i]
+            charts.append(house_chart(rows[i], soc[i], load, pv, buy, sell, levels))
+        return charts
 
     def follow(self, power_kw: Floats) -> Floats:
         """See `HouseMenus`; `offer` must have been called in this period."""

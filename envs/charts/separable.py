@@ -43,7 +43,9 @@ def car_levels(
         most_kw: Largest, kW, at least 0.
     """
     power, cost = np.empty(len(car.x) + 3), np.empty(len(car.x) + 3)
-    n = _levels(house, car.x, car.y, float(car_kwh), least_kw, most_kw, power, cost)
+    # Copies: what may not be written is another type to the compiler.
+    x, y = np.array(car.x), np.array(car.y)
+    n = _levels(house, x, y, float(car_kwh), float(least_kw), float(most_kw), power, cost)
     k = len(battery.x)
     values = (battery.y + cost[:n, None]).ravel()
     return CarLevels(power[:n], np.arange(n + 1) * k, np.tile(battery.x, n), values)
@@ -100,10 +102,11 @@ def split_power(
         levels: Cost after the period beside each power of the car, as in `house_chart`.
         power_kw: Power wanted at the meter, kW; one that is not in the chart is cut to its ends.
     """
-    return _split(
+    battery, car, used = _split(
         house, float(soc_kwh), float(load_kw), float(pv_kw), levels.car_kw, levels.starts,
         levels.x, levels.y, float(power_kw),
     )  # fmt: skip
+    return float(battery), float(car), float(used)
 
 
 @compiled

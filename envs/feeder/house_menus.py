@@ -44,7 +44,7 @@ def menus_from(menus: Any) -> MakeMenus:
     Raises:
         ScenarioError: There is none of that name, or it cannot be called.
     """
-    found = menus
+    found: Any = menus
     if isinstance(menus, str):
         module, _, name = menus.partition(":")
         try:

@@ -20,7 +20,8 @@ from flexgym.envs.feeder.clearing import load_kvar, operator_of
 from flexgym.envs.feeder.env import simulation_of
 from flexgym.envs.feeder.homes import follow, homes_of, played
 from flexgym.envs.feeder.menu_dispatch import AWAY, by_rule, own_choice, reach
-from flexgym.envs.feeder.menu_formats import MENU_FORMATS, HouseNow, read_menu
+from flexgym.envs.feeder.menu_formats import MENU_FORMATS, HouseNow
+from flexgym.envs.feeder.menu_reading import read_menu
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
 from flexgym.envs.household.params import Floats
@@ -253,7 +254,7 @@ class FeederMenuEnv(FeederAgents):
         Raises:
             StateError: It is of an environment with other options.
         """
-        told = saved.get("told") if isinstance(saved, Mapping) else None
+        told: Any = saved.get("told") if isinstance(saved, Mapping) else None
         if np.shape(told) != self._told.shape:
             raise StateError(
                 f"the state's told has shape {np.shape(told)}; expected {self._told.shape}, of an "

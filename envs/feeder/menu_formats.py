@@ -1,13 +1,13 @@
 """What a house may send as its menu, and how an array of numbers in [-1, 1] is read as one.
 
-Every array of the right shape within [-1, 1] is a valid menu. Anything else is refused by name;
-see `REASONS`.
+Every array of the right shape within [-1, 1] is a valid menu; anything else is refused, see
+`flexgym.envs.feeder.menu_reading`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.charts.hull import lower_chain
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.charts.separable import car_levels
-from flexgym.envs.errors import ChartError, MenuError
 from flexgym.envs.household.dynamics import (
     ARRIVAL_KWH,
     CAPACITY,
@@ -29,24 +28,16 @@ from flexgym.envs.household.dynamics import (
 )
 from flexgym.envs.household.params import DT_H, Floats
 
-REASONS = (
-    "missing", "wrong type", "wrong shape", "not finite", "out of range", "empty", "not convex",
-    "too many vertices", "too dear", "beyond physical limits",
-)  # fmt: skip
-"""Why a menu is refused."""
-MOST_VERTICES = 256
-"""Most breakpoints of power in a menu."""
-MOST_EUR_PER_KWH = 1000.0
-"""Steepest slope of a menu."""
 ASKED_EUR_PER_KWH = (1e-3, 2.0)
 """Prices of the format ``segments``, per kWh more or less than the house's own choice."""
 POINT_EUR = 2.0
 """Cost that an entry 1 stands for in the format ``chart``; -1 is 0."""
 STORED_EUR_PER_KWH = (1.0, 2.0)
 """Largest worth of a kWh stored, in the format ``cost_to_go``: in the battery, in the car."""
-_SAME_KW = 1e-6
-_NARROWEST_KW = 5e-10
+SAME_KW = 1e-6
+"""Powers closer than this are one."""
 _LEAST_WEIGHT = 0.01
+_SHORTEST_KWH = 1e-9
 
 
 class HouseNow(NamedTuple):
@@ -125,7 +116,7 @@ class Segments(MenuFormat):
 
 def _side(width_kw: float, weight: Floats, price: Floats) -> tuple[Floats, Floats]:
     """Distances of the breakpoints from the own choice, kW, and cost there, EUR."""
-    if width_kw <= _SAME_KW:
+    if width_kw <= SAME_KW:
         return np.empty(0), np.empty(0)
     length = width_kw * weight / weight.sum()
     ends = length.cumsum()
@@ -153,7 +144,7 @@ class Points(MenuFormat):
         order = np.argsort(power, kind="stable")
         power, cost = power[order], POINT_EUR * unit[half:][order]
         # Points closer than the narrowest segment are one, at its lower cost.
-        group = np.concatenate([[0], np.cumsum(np.diff(power) > _SAME_KW)])
+        group = np.concatenate([[0], np.cumsum(np.diff(power) > SAME_KW)])
         x = power[np.unique(group, return_index=True)[1]]
         y = np.full(len(x), np.inf)
         np.minimum.at(y, group, cost)
@@ -202,7 +193,9 @@ def _worth(ends_kwh: Floats, worth: Floats, begin: float | None = None) -> Conve
     if begin is not None:
         ends_kwh = np.concatenate([[begin], ends_kwh[1:]])
     length = np.diff(ends_kwh)
-    return ConvexPiecewiseLinear.from_slopes(float(ends_kwh[0]), 0.0, -worth, length)
+    kept = np.concatenate([[True], length > _SHORTEST_KWH])
+    cost = np.concatenate([[0.0], -(worth * length).cumsum()])
+    return ConvexPiecewiseLinear.trusted(ends_kwh[kept], cost[kept])
 
 
 MENU_FORMATS: dict[str, type[MenuFormat]] = {
@@ -211,119 +204,3 @@ MENU_FORMATS: dict[str, type[MenuFormat]] = {
     "cost_to_go": CostToGo,
 }
 """Formats by name."""
-
-
-def read_menu(
-    sent: Any, form: MenuFormat, size: int, at: HouseNow
-) -> tuple[FlexibilityChart, CarLevels | None]:
-    """The menu that a house sent, with the cost-to-go behind it if there is one.
-
-    Args:
-        sent: The action; None is no message.
-        form: Its format.
-        size: Numbers in an action.
-        at: The house now.
-
-    Raises:
-        MenuError: It is refused; ``reason`` is one of `REASONS`.
-    """
-    if sent is None:
-        raise MenuError("got no menu; expected one from every house.", "missing")
-    if isinstance(form, Points) and isinstance(sent, FlexibilityChart):
-        return _checked(sent, at), None
-    array = _numbers(sent)
-    if isinstance(form, Points) and array.ndim == 2 and array.shape[1] == 3:
-        return _checked(_of_vertices(array), at), None
-    if array.size == 0:
-        raise MenuError("got a menu without numbers; send at least one vertex.", "empty")
-    if array.shape != (size,):
-        also = ", or vertices of shape (k, 3)" if isinstance(form, Points) else ""
-        raise MenuError(
-            f"got an action of shape {array.shape}; expected ({size},){also}.", "wrong shape"
-        )
-    _finite(array)
-    if np.abs(array).max() > 1.0:
-        raise MenuError(
-            f"got numbers from {array.min():g} to {array.max():g}; expected all in [-1, 1]. Clip "
-            "or squash the policy's output.",
-            "out of range",
-        )
-    return form.read(array, at)
-
-
-def _numbers(sent: Any) -> Floats:
-    """The action as numbers; `MenuError` if it is none."""
-    try:
-        array = np.asarray(sent)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise MenuError(f"got no array ({error}); expected numbers.", "wrong shape") from None
-    if array.dtype.kind not in "fiu":
-        raise MenuError(
-            f"got {type(sent).__name__} of {array.dtype}; expected an array of real numbers, or "
-            "in the format 'chart' a FlexibilityChart.",
-            "wrong type",
-        )
-    return array.astype(np.float64)
-
-
-def _finite(array: Floats) -> None:
-    if not np.isfinite(array).all():
-        raise MenuError("got NaN or infinity; expected finite numbers.", "not finite")
-
-
-def _of_vertices(vertices: Floats) -> FlexibilityChart:
-    if len(vertices) == 0:
-        raise MenuError("got a menu without vertices; send at least one.", "empty")
-    _few(len(vertices))
-    _finite(vertices)
-    _cheap(np.abs(vertices[:, 2]).max())
-    try:
-        return FlexibilityChart.from_vertices(vertices)
-    except ChartError as error:
-        raise MenuError(str(error), "not convex") from None
-
-
-def _few(count: int) -> None:
-    if count > MOST_VERTICES:
-        raise MenuError(
-            f"got {count} vertices; expected at most {MOST_VERTICES}. Coarsen the chart first.",
-            "too many vertices",
-        )
-
-
-def _cheap(eur: float) -> None:
-    if eur > 1e9:
-        raise MenuError(f"got costs of {eur:g} EUR; expected at most 1e9.", "too dear")
-
-
-def _checked(menu: FlexibilityChart, at: HouseNow) -> FlexibilityChart:
-    """The menu as the operator reads it: active power alone, checked anew."""
-    try:
-        x, y = (np.array(a, dtype=np.float64).ravel() for a in (menu.power_kw, menu.cost_eur))
-    except Exception as error:  # a chart of any making: whatever it raises, it is no menu
-        raise MenuError(f"got a chart that cannot be read ({error!r}).", "wrong type") from None
-    if len(x) == 0 or len(x) != len(y):
-        raise MenuError(f"got {len(x)} powers and {len(y)} costs; expected as many.", "empty")
-    _few(len(x))
-    _finite(np.concatenate([x, y]))
-    _cheap(np.abs(y).max())
-    slack = _SAME_KW * (1.0 + max(abs(at.low_kw), abs(at.high_kw)))
-    if x.min() < at.low_kw - slack or x.max() > at.high_kw + slack:
-        raise MenuError(
-            f"got powers from {x.min():g} to {x.max():g} kW; expected them within what the house "
-            f"can make now, {at.low_kw:g} to {at.high_kw:g} kW.",
-            "beyond physical limits",
-        )
-    width = np.diff(x)
-    if (width < _NARROWEST_KW).any():
-        raise MenuError(
-            f"got powers that are not ascending by {_NARROWEST_KW:g} kW or more.", "not convex"
-        )
-    if len(x) > 1 and np.abs(np.diff(y) / width).max() > MOST_EUR_PER_KWH * DT_H:
-        raise MenuError(
-            f"got a slope steeper than {MOST_EUR_PER_KWH:g} EUR/kWh; ask for less.", "too dear"
-        )
-    try:
-        return FlexibilityChart(x, y)
-    except ChartError as error:
-        raise MenuError(str(error), "not convex") from None

@@ -49,6 +49,14 @@ def move(menus: MenuArrays, action: Floats) -> Floats:
     return power.clip(low, high)
 
 
+def moved(menus: MenuArrays, power_kw: Floats) -> Floats:
+    """Actions that `move` to powers of the menus, shape (H,), in [-1, 1]."""
+    own = menus.own_kw
+    room = np.where(power_kw >= own, menus.power_kw[:, -1] - own, own - menus.power_kw[:, 0])
+    action = np.divide(power_kw - own, room, out=np.zeros(len(own)), where=room > 0.0)
+    return action.clip(-1.0, 1.0)
+
+
 def cheapest_powers(menus: MenuArrays, price_eur_per_kwh: Floats) -> Floats:
     """Powers that are cheapest for the houses at prices beside those they know, (H,), kW.
 

@@ -23,7 +23,7 @@ from flexgym.envs.feeder.env import (
 )
 from flexgym.envs.feeder.homes import follow, homes_of, played
 from flexgym.envs.feeder.house_menus import USUAL_MENUS, menus_from
-from flexgym.envs.feeder.operator_choice import CONTROLS, cheapest_powers, menu_arrays, move
+from flexgym.envs.feeder.operator_choice import CONTROLS, cheapest_powers, menu_arrays, move, moved
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.dynamics import METER_KW
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
@@ -105,7 +105,8 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
         self.most_eur_per_kwh, self.reference = most_eur_per_kwh, reference
         self.render_mode = render_mode
         self._operator = operator_of(self.simulation.scenario)
-        self._totals = dict.fromkeys(TOTALS if reference else TOTALS[:-1], 0.0)
+        names: tuple[str, ...] = TOTALS if reference else TOTALS[:-1]
+        self._totals = dict.fromkeys(names, 0.0)
         self.menus = []
         self._cleared: Cleared | None = None
         houses = self.simulation.scenario.n_houses
@@ -163,11 +164,8 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._cleared
 
     def action_of(self, power_kw: Floats) -> Floats:
-        """Action of ``control="dispatch"`` that takes these powers, shape (H,), kW."""
-        x = self._arrays
-        best = x.own_kw
-        room = np.where(power_kw >= best, x.power_kw[:, -1] - best, best - x.power_kw[:, 0])
-        return np.divide(power_kw - best, room, out=np.zeros(len(best)), where=room > 0).clip(-1, 1)
+        """Action of ``control="dispatch"`` that takes these powers of the menus, shape (H,)."""
+        return moved(self._arrays, power_kw)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Play one period.
@@ -175,7 +173,11 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
         """
-        simulation, homes = self.simulation, self._homes_at_work()
+        simulation = self.simulation
+        if simulation.done or not self.menus:
+            raise ActionError(
+                "step was called before a day began or after its end; call reset first."
+            )
         played_action = as_numbers(action)
         if played_action.shape != self.action_space.shape:
             raise ActionError(
@@ -190,11 +192,11 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
             power = move(self._arrays, chosen)
         else:
             power = cheapest_powers(self._arrays, chosen * self.most_eur_per_kwh)
-        info = {"harm_eur": self._harm_eur(power)}
+        info: dict[str, Any] = {"harm_eur": self._harm_eur(power)}
         if self.reference:
             grid = grid_cost_eur(simulation.scenario, self.cleared)
             reference = self._harm_eur(self.cleared.power_kw) + sum(grid)
-        simulation.step(played(simulation, homes, *self._houses.follow(power)))
+        simulation.step(played(simulation, self._homes, *self._houses.follow(power)))
         feeder = simulation.feeder_info
         info |= {name: feeder[name] for name in TERMS[1:]}
         info["operator_eur"] = sum(info.values())
@@ -204,20 +206,13 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
             self._totals[name] += value
         off = simulation.outcome[0, :, METER_KW] - power
         info |= {"cost_eur": feeder["cost_eur"], "deviation_kw": float(np.abs(off).max())}
-        follow(homes, simulation)
+        follow(self._homes, simulation)
         self._offer()
         reward = -info["operator_eur"]
         if simulation.done:
             totals = dict(zip(FEEDER_NAMES, simulation.episode[0].tolist(), strict=True))
             info["totals"] = {**totals, **self._totals}
         return self._observe(), reward, simulation.done, False, info
-
-    def _homes_at_work(self):
-        if self.simulation.done or not self.menus:
-            raise ActionError(
-                "step was called before a day began or after its end; call reset first."
-            )
-        return self._homes
 
     def _harm_eur(self, power_kw: Floats) -> float:
         """What powers cost by the menus beside the houses' own choices, EUR."""
