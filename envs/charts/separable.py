@@ -13,6 +13,7 @@ from flexgym.envs.charts.chains import CarLevels, battery_chain, lowest
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
+    EXPORT,
     IMPORT,
     INVERTER,
     UNSERVED,
@@ -126,7 +127,7 @@ def _split(house, soc_kwh, load_kw, pv_kw, car_kw, starts, x, y, power_kw):
     hull = np.empty((n, 2))
     kept = lowest(points, order, hull)
     headroom = house[IMPORT] - load_kw
-    wanted = power_kw - load_kw
+    wanted = min(max(power_kw, -house[EXPORT]) - load_kw, headroom)
     if hull[0, 0] >= headroom:
         # The import limit leaves load unserved: what the devices draw is dear.
         least = np.inf

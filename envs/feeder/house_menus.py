@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.errors import ScenarioError
@@ -59,4 +59,4 @@ def menus_from(menus: Any) -> MakeMenus:
             f"menus is {menus!r}; expected 'module:attribute' or something that takes houses and "
             "returns their HouseMenus."
         )
-    return found
+    return cast(MakeMenus, found)

@@ -46,7 +46,7 @@ def read_menu(
     if isinstance(form, Points) and array.ndim == 2 and array.shape[1] == 3:
         return _checked(_of_vertices(array), at), None
     if array.size == 0:
-        raise MenuError("got a menu without numbers; send at least one vertex.", "empty")
+        raise MenuError("got a menu without numbers; expected at least one vertex.", "empty")
     if array.shape != (size,):
         also = ", or vertices of shape (k, 3)" if isinstance(form, Points) else ""
         raise MenuError(
@@ -84,7 +84,7 @@ def _finite(array: Floats) -> None:
 
 def _of_vertices(vertices: Floats) -> FlexibilityChart:
     if len(vertices) == 0:
-        raise MenuError("got a menu without vertices; send at least one.", "empty")
+        raise MenuError("got a menu without vertices; expected at least one.", "empty")
     _few(len(vertices))
     _finite(vertices)
     _cheap(np.abs(vertices[:, 2]).max())
@@ -112,7 +112,10 @@ def _checked(menu: FlexibilityChart, at: HouseNow) -> FlexibilityChart:
     try:
         x, y = (np.array(a, dtype=np.float64).ravel() for a in (menu.power_kw, menu.cost_eur))
     except Exception as error:  # a chart of any making: whatever it raises, it is no menu
-        raise MenuError(f"got a chart that cannot be read ({error!r}).", "wrong type") from None
+        raise MenuError(
+            f"got a chart that cannot be read ({error!r}); expected one with vertices.",
+            "wrong type",
+        ) from None
     if len(x) == 0 or len(x) != len(y):
         raise MenuError(f"got {len(x)} powers and {len(y)} costs; expected as many.", "empty")
     _few(len(x))
@@ -128,11 +131,13 @@ def _checked(menu: FlexibilityChart, at: HouseNow) -> FlexibilityChart:
     width = np.diff(x)
     if (width < _NARROWEST_KW).any():
         raise MenuError(
-            f"got powers that are not ascending by {_NARROWEST_KW:g} kW or more.", "not convex"
+            f"got powers that do not ascend; expected steps of {_NARROWEST_KW:g} kW or more.",
+            "not convex",
         )
     if len(x) > 1 and np.abs(np.diff(y) / width).max() > MOST_EUR_PER_KWH * DT_H:
         raise MenuError(
-            f"got a slope steeper than {MOST_EUR_PER_KWH:g} EUR/kWh; ask for less.", "too dear"
+            f"got a slope steeper than expected; at most {MOST_EUR_PER_KWH:g} EUR/kWh are allowed.",
+            "too dear",
         )
     try:
         return FlexibilityChart(x, y)

@@ -84,6 +84,7 @@ class FeederOperatorEnv(gym.Env[np.ndarray, np.ndarray]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 8}
 
     menus: list[FlexibilityChart]
+    _totals: dict[str, float]
 
     def __init__(
         self,
