@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandapower
 import pytest
 from gymnasium.utils import seeding
 from scipy.optimize import linprog
 
 from flexgym.baselines.household import cost_to_go
 from flexgym.envs import Uncertainty
+from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.operator_env import FeederOperatorEnv
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
@@ -17,6 +19,7 @@ from flexgym.envs.household.params import DT_H
 from flexgym.envs.household.scenario import HouseholdScenario
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.feeder import unmanaged
+from flexgym.policies.menus import Menus
 from flexgym.policies.quick_menus import QuickMenus, charging_cost
 
 
@@ -101,24 +104,49 @@ def known():
     return FeederScenario.create("stress", draws=(0,), days=[20], uncertainty="none")
 
 
-def test_they_are_worth_playing(known):
-    """Cleared within the grid's limits they beat houses that nobody controls."""
-    env = FeederOperatorEnv(scenario=known)
-    env.reset(seed=1)
-    info = {}
-    while not env.simulation.done:
-        *_, info = env.step(env.action_of(env.cleared.power_kw))
-    simulation = FeederSimulation(known, 1, observation="compact")
+def played(policy, scenario):
+    simulation = FeederSimulation(scenario, 1, observation="compact", **policy.settings)
     simulation.begin([seeding.np_random(1)[0]])
-    policy = unmanaged()
     policy.begin(simulation)
-    cost = 0.0
     while not simulation.done:
         simulation.step(policy.act(simulation))
-        cost += float(simulation.cost_eur[0])
-    assert info["totals"]["violation_h"] == 0.0
-    assert info["totals"]["missed_kwh"] < 5.0
-    assert info["totals"]["cost_eur"] < 0.95 * cost
+    return dict(zip(FEEDER_NAMES, simulation.episode[0].tolist(), strict=True))
+
+
+def cleared(scenario, **options):
+    env = FeederOperatorEnv(scenario=scenario, **options)
+    env.reset(seed=1)
+    while True:
+        *_, info = env.step(env.action_of(env.cleared.power_kw))
+        if "totals" in info:
+            return info["totals"]
+
+
+def test_cleared_within_limits_they_beat_houses_nobody_controls(known):
+    quick, blind = cleared(known), played(unmanaged(), known)
+    assert quick["violation_h"] == 0.0 < blind["violation_h"]
+    assert quick["cost_eur"] < 0.5 * blind["cost_eur"]
+
+
+def test_they_come_close_to_certified_menus():
+    """Four houses behind a transformer that does not carry their cars at once."""
+    net = pandapower.create_empty_network()
+    high, at = pandapower.create_bus(net, 20.0), pandapower.create_bus(net, 0.4)
+    pandapower.create_ext_grid(net, high)
+    pandapower.create_transformer(net, high, at, "0.25 MVA 20/0.4 kV")
+    net.trafo["sn_mva"] = 0.02
+    for _ in range(4):
+        bus = pandapower.create_bus(net, 0.4)
+        pandapower.create_line(net, at, bus, 0.03, "NAYY 4x150 SE")
+        at = bus
+    street = FeederScenario.from_pandapower(
+        net, buses=[2, 3, 4, 5], scenario="winter_evening", days=[20], uncertainty="none"
+    )
+    certified, blind = played(Menus(), street), played(unmanaged(), street)
+    quick = cleared(street, n_vertices=32)
+    saved = blind["cost_eur"] - certified["cost_eur"]
+    assert saved > 1.0
+    assert blind["cost_eur"] - quick["cost_eur"] > 0.95 * saved
 
 
 def test_a_plan_depends_on_the_day_alone(known):

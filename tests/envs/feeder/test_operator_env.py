@@ -65,7 +65,7 @@ def test_the_exact_clearing_is_reproduced(stress):
         assert reward == -info["operator_eur"]
         assert info["operator_eur"] == pytest.approx(sum(info[name] for name in TERMS), abs=1e-12)
         assert info["deviation_kw"] < 1e-7
-        assert info["voltage_violations"] == 0 if "voltage_violations" in info else True
+        assert info["voltage_eur"] + info["overload_eur"] < 0.05
     assert moved_kw > 1.0
     totals = info["totals"]
     assert set(FEEDER_NAMES) < set(totals)
@@ -171,33 +171,20 @@ def test_it_sees_the_menus_and_the_grid(mixed):
 
 
 def test_menus_are_all_it_knows_of_the_houses(mixed):
-    """Whatever houses send the same messages give the same observations and rewards."""
+    """Houses with other batteries and energies that send the same say the same to it."""
 
-    class Same:
-        def __init__(self, homes):
-            self.homes = homes
-
+    class Alike(QuickMenus):
         def offer(self):
-            return [FlexibilityChart([-0.1, 0.0, 0.1], [0.2, 0.0, 0.1])] * self.homes.n
+            super().offer()
+            return [FlexibilityChart([-0.1, 0.0, 0.1], [0.2, 0.0, 0.1])] * self._homes.n
 
-        def follow(self, power_kw):
-            return QuickMenus.follow(self.quick, power_kw)
-
-        @property
-        def quick(self):
-            quick = QuickMenus(self.homes)
-            quick.offer()
-            return quick
-
-    results = []
+    seen = []
+    capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in mixed.houses(0)]
     for soc in (0.0, 2.0):
-        env = FeederOperatorEnv(scenario=mixed, menus=Same)
-        capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in mixed.houses(0)]
+        env = FeederOperatorEnv(scenario=mixed, menus=Alike)
         options = {"draw": 0, "day": 200, "soc_kwh": np.minimum(soc, capacity)}
-        env.simulation  # noqa: B018
-        seen, _ = env.reset(seed=1, options=options)
-        results.append(seen)
-    np.testing.assert_array_equal(*results)
+        seen.append(env.reset(seed=1, options=options)[0])
+    np.testing.assert_array_equal(*seen)
 
 
 def test_same_seed_same_day_and_saved_states_go_on_alike(mixed):
