@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from pettingzoo import ParallelEnv
 
+from flexgym.envs.errors import ResetNeededError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.env import (
     RENDER_MODES,
@@ -129,13 +130,20 @@ class FeederAgents(ParallelEnv[str, np.ndarray, Any]):
         return self.simulation.feeder_info
 
     def state(self) -> np.ndarray:
-        """Observations of all houses in a row, shape (H * d,), float32."""
+        """Observations of all houses in a row, shape (H * d,), float32.
+
+        Raises:
+            ResetNeededError: No episode has begun.
+        """
+        if self._rng is None:
+            raise ResetNeededError("nothing is seen before an episode; call reset first.")
         return self._observe().reshape(-1)
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here: arrays and the state of the generator."""
+        saved = self.simulation.save()
         assert self._rng is not None
-        return {**self.simulation.save(), "rng": [self._rng.bit_generator.state]}
+        return {**saved, "rng": [self._rng.bit_generator.state]}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.

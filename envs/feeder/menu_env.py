@@ -218,9 +218,10 @@ class FeederMenuEnv(FeederAgents):
         return chosen
 
     def _observe(self) -> np.ndarray:
+        seen = super()._observe()
         told = np.stack([*(0.1 * self._reach), 0.1 * self._told[_CLEARED], 10 * self._told[_PAID]])
         limited = np.clip(told.T, -OBSERVATION_LIMIT, OBSERVATION_LIMIT)
-        return np.concatenate([super()._observe(), limited.astype(np.float32)], axis=1)
+        return np.concatenate([seen, limited.astype(np.float32)], axis=1)
 
     def _totals(self) -> dict[str, float]:
         return {**super()._totals(), "paid_eur": float(self._told[_PAID_TODAY].sum())}

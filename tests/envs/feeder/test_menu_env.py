@@ -225,6 +225,14 @@ def test_wrong_calls_raise(mixed):
     env = make(mixed)
     with pytest.raises(ActionError, match="reset"):
         env.step({})
+    for ask in (
+        env.state,
+        env.save_state,
+        lambda: env.feeder_info,
+        lambda: env.house_info("house_0"),
+    ):
+        with pytest.raises(AttributeError, match="call reset first"):
+            ask()
     env.reset(seed=0)
     with pytest.raises(ActionError, match="house_99"):
         env.step({"house_99": np.zeros(17)})
