@@ -60,8 +60,8 @@ class FeederMenuEnv(FeederAgents):
 
     **What happens**: `Operator.clear` finds the powers, each house makes its own: with
     ``"cost_to_go"`` the cheapest way by what it said, else by the rule of
-    `flexgym.envs.feeder.menu_dispatch`. Physics may leave a deviation where more load must stay
-    unserved than the menu said; it is reported.
+    `flexgym.envs.feeder.menu_dispatch`. What physics leaves between the power cleared and the
+    meter is reported; menus within reach leave rounding only.
 
     **Observation** (d + 4,): as in ``mode="direct"``, then `TOLD`: what the house can make at its
     meter now, and what it was told and paid in the last period. Nothing of the others.
