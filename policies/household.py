@@ -22,6 +22,7 @@ from flexgym.baselines.household.uncontrolled import all_charged_at_once
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.action_map import balancing
+from flexgym.envs.household.batch import shares_from_pv
 from flexgym.envs.household.dynamics import (
     CAR_ETA_C,
     CAR_POWER,
@@ -31,7 +32,6 @@ from flexgym.envs.household.dynamics import (
     best_pv,
     car_range,
     meter,
-    pv_range,
 )
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, House, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
@@ -91,22 +91,13 @@ def cheapest_meter(
     return out[0], out[1]
 
 
-@compiled
-def _shares(rows, battery_kw, car_kw, now, used, out):
-    for i in range(len(used)):
-        low, high = pv_range(rows[i], battery_kw[i], now[0, i], car_kw[i], now[1, i])
-        # A plan may miss its range by the tolerance of its solver.
-        width = high - low
-        out[i] = min(max((used[i] - low) / width, 0.0), 1.0) if width > 1e-9 else 1.0
-
-
 def pv_shares(
     simulation: HouseholdSimulation, battery_kw: Floats, car_kw: Floats, pv_used_kw: Floats
 ) -> Floats:
     """PV powers as shares of what can be used beside these powers, shape (n,), in [0, 1]."""
     out = np.empty(simulation.n)
     rows, now = simulation.episodes.rows, simulation.now
-    _shares(rows, battery_kw, car_kw, now, pv_used_kw, out)
+    shares_from_pv(rows, battery_kw, car_kw, now, pv_used_kw, out)
     return out
 
 
