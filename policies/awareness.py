@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexgym.envs.feeder.clearing import grid_cost_eur
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR, UNSERVED
-from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.exchange import Exchange
 from flexgym.policies.planning import Foreseen, revised
@@ -89,7 +90,6 @@ def _rehearsed(
     stage = revised(homes, expected)
     planner = Foreseen()
     planner.begin(stage, adders)
-    prices = scenario.costs
     cost, found = np.zeros(homes.n // scenario.n_houses), np.zeros((T, homes.n))
     # Where limits cannot be kept their price knows no bound: no plan needs to know more than
     # that power costs more than load that is not served.
@@ -101,9 +101,5 @@ def _rehearsed(
         outcome = stage.step(period.action)
         cost += outcome[:, COST_EUR].reshape(len(cost), -1).sum(axis=1)
         for i, answer in enumerate(period.answers):
-            cost[i] += DT_H * (
-                prices.loss_eur_per_kwh * answer.losses_kw
-                + prices.voltage_eur_per_pu_h * answer.violation_pu
-                + prices.overload_eur_per_kwh * answer.violation_kva
-            )
+            cost[i] += sum(grid_cost_eur(scenario, answer))
     return cost, found

@@ -10,9 +10,10 @@ import numpy as np
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability, kink_powers
 from flexgym.envs.charts.chains import CarLevels
-from flexgym.envs.charts.clearing import Cleared, Operator
+from flexgym.envs.charts.clearing import Cleared
 from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.charts.set_points import active_set_points
+from flexgym.envs.feeder.clearing import load_kvar, operator_of
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
@@ -51,14 +52,7 @@ class Exchange:
     def __init__(self, scenario: FeederScenario, n_vertices: int | None = None) -> None:
         self.count, self._n_vertices = scenario.n_houses, n_vertices
         self.seconds = {"menus": 0.0, "clearing": 0.0}
-        self.operator = Operator(
-            scenario.network,
-            scenario.house_bus,
-            band_pu=scenario.band_pu,
-            loss_eur_per_kwh=scenario.costs.loss_eur_per_kwh,
-            voltage_eur_per_pu_h=scenario.costs.voltage_eur_per_pu_h,
-            overload_eur_per_kwh=scenario.costs.overload_eur_per_kwh,
-        )
+        self.operator = operator_of(scenario)
 
     def period(self, homes: HouseholdSimulation, planner: Planner) -> Period:
         """Menus of all houses as they stand, cleared, and the actions that follow."""
@@ -66,8 +60,7 @@ class Exchange:
         planner.look(homes)
         tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
         sent = [self._coarse(teller.menu) for teller in tellers]
-        tan_phi = np.array([homes.house(row).load.tan_phi for row in range(homes.n)])
-        q_kvar = (tan_phi * homes.now[0]).reshape(-1, self.count)
+        q_kvar = load_kvar(homes).reshape(-1, self.count)
         feeders = [sent[i : i + self.count] for i in range(0, homes.n, self.count)]
         asked = process_time()
         answers = [self.operator.clear(m, q) for m, q in zip(feeders, q_kvar, strict=True)]

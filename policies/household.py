@@ -28,6 +28,7 @@ from flexgym.envs.household.dynamics import (
     CAR_POWER,
     DEPARTURE,
     PV_KWP,
+    TARGET_KWH,
     battery_range,
     best_pv,
     car_range,
@@ -104,7 +105,12 @@ def pv_shares(
 def charged_at_once(simulation: HouseholdSimulation) -> Floats:
     """Power of cars that charge at full power until they have what they need, shape (n,), kW."""
     out = np.empty(simulation.n)
-    all_charged_at_once(simulation.episodes.rows, simulation.missing_kwh, out)
+    missing = simulation.missing_kwh
+    if simulation.cars:
+        # A visit may ask for more than the car can hold.
+        room = simulation.visit[TARGET_KWH] - simulation.car_kwh
+        missing = np.minimum(missing, np.where(missing > 0.0, room, 0.0).clip(0.0))
+    all_charged_at_once(simulation.episodes.rows, missing, out)
     return out
 
 
