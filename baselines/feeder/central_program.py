@@ -23,12 +23,11 @@ LOSS_ROUNDS = 6
 """Rounds in which the program's losses are made more exact."""
 MAX_ROUNDS = 20
 LOSS_GAP_EUR = 0.02
-"""Losses are exact enough where the program underestimates their cost by no more, EUR."""
+"""Losses are exact enough where the program is wrong about their cost by no more, EUR."""
 SETTLED = 2e-5
 """Voltage (pu) and share of a rating within which program and power flow shall agree."""
 HELD_PU, HELD_PERCENT = 1e-4, 0.1
 """A limit that is exceeded by less counts as held."""
-_LOSS_POINTS = (0.0, 0.3, 0.6, 1.0)
 _UNUSED = 1e-6  # pu h and kVAh
 _PLANNED = ("battery_kw", "car_kw", "pv_used_kw", "meter_kw", "unserved_kw", "missed_kwh")
 _GRID_TERMS = ("loss_eur", "voltage_eur", "overload_eur")
@@ -148,34 +147,30 @@ class CentralProgram:
             SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
             ConvexityError: The optimum is nothing that a house could play.
         """
-        grid, centre = self.grid, None
+        grid = self.grid
         bound, plans, check = self._run()
         # Everybody's own optimum is far from that of all: the plain model will do.
         grid.linearise(None, check.q_kvar)
-        for share in _LOSS_POINTS:
-            grid.add_losses(share * check.p_kw, check.q_kvar)
+        grid.price_losses(None)
         if all_limits:
             grid.add(grid.all_limits())
         grid.add(grid.at_the_slack())
         grid.add(grid.near(check))
-        grid.bound(np.zeros(self.day.periods), self._row_dual)
+        grid.bound(self._row_dual)
         for rounds in range(2, MAX_ROUNDS + 1):
             bound, plans, check = self._run()
             grid.linearise(check, check.q_kvar)
-            refines = rounds <= 1 + LOSS_ROUNDS and self._loss_gap_eur(check) > LOSS_GAP_EUR
-            losses = check.losses_kw if refines else grid.losses_kw(self._x)
-            moved = grid.bound(losses, self._row_dual)
+            refines = rounds <= 1 + LOSS_ROUNDS and abs(self._loss_gap_eur(check)) > LOSS_GAP_EUR
+            moved = grid.bound(self._row_dual)
             settled = not refines and self._agrees(check) and moved <= SETTLED
             if settled and not self.houses.discourage_waste(self._highs):
                 return self._optimum(bound, plans, check, rounds, settled=True)
             if rounds == MAX_ROUNDS:
                 break
             if refines:
-                # Tangents at the mean of the plans so far tell more than at the last.
-                centre = check.p_kw if centre is None else 0.5 * (centre + check.p_kw)
-                grid.add_losses(centre, check.q_kvar)
+                grid.price_losses(check)
             grid.add(grid.near(check))
-            grid.bound(losses, self._row_dual)
+            grid.bound(self._row_dual)
         return self._optimum(bound, plans, check, MAX_ROUNDS, settled=False)
 
     def _run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
@@ -209,7 +204,7 @@ class CentralProgram:
 
     def _loss_gap_eur(self, check: GridCheck) -> float:
         """What the losses cost more than the program counts with, EUR."""
-        gap = np.nan_to_num(check.losses_kw) - self.grid.losses_kw(self._x)
+        gap = np.nan_to_num(check.losses_kw - self.grid.flows.losses_kw(self._x))
         return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
     def _agrees(self, check: GridCheck) -> bool:
