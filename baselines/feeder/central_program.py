@@ -136,6 +136,8 @@ class CentralProgram:
             self._highs.setOptionValue(option, setting)
         self.houses.pass_to(self._highs)
         self.grid = NetworkRows(self._highs, self.houses, day)
+        own = np.stack([block.dispatch().meter_kw for block in self.houses.blocks])
+        self.grid.flows.start(own.T @ day.at_bus @ self.grid.flows.below.T)
 
     def solve(self, *, all_limits: bool = False) -> CentralOptimum:
         """Solve, add what the power flow asks for, and solve again until they agree.
@@ -151,7 +153,6 @@ class CentralProgram:
         bound, plans, check = self._run()
         # Everybody's own optimum is far from that of all: the plain model will do.
         grid.linearise(None, check.q_kvar)
-        grid.price_losses(None)
         if all_limits:
             grid.add(grid.all_limits())
         grid.add(grid.at_the_slack())
@@ -204,7 +205,7 @@ class CentralProgram:
 
     def _loss_gap_eur(self, check: GridCheck) -> float:
         """What the losses cost more than the program counts with, EUR."""
-        gap = np.nan_to_num(check.losses_kw - self.grid.flows.losses_kw(self._x))
+        gap = np.nan_to_num(check.losses_kw - self.grid.losses_kw(self._x))
         return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
     def _agrees(self, check: GridCheck) -> bool:

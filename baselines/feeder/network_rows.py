@@ -77,6 +77,7 @@ class NetworkRows:
         self._flow0: Floats = np.empty((T, branches))
         self._cap: Floats = np.empty((T, branches))
         self._centre: Floats = np.zeros((T, len(self.flows.nodes)))
+        self._slope: Floats = np.zeros_like(self._centre)
         self._at_centre: Floats = np.zeros(T)
 
     def _on_flows(self) -> tuple[Floats, Floats]:
@@ -135,23 +136,24 @@ class NetworkRows:
         except PowerFlowError:  # beyond collapse
             return None
 
-    def price_losses(self, check: GridCheck | None) -> None:
-        """Make the losses exact at the operating points; None is without power.
+    def price_losses(self, check: GridCheck) -> None:
+        """Make the losses exact at the operating points of the last `linearise`.
 
         Points without a solution keep what they had.
         """
         if self._day.costs.loss_eur_per_kwh == 0.0:
             return
-        if check is None:
-            self._slope = np.zeros_like(self._centre)
-            self.flows.set_losses(self._centre, self._slope, self._at_centre)
-            return
         known = np.array([model is not None for model in self._models])
-        factors = np.stack([model.loss_factor for model in self._models if model is not None])
-        self._centre[known] = check.p_kw[known] @ self.flows.below.T
-        self._slope[known] = self.flows.slopes(factors)
-        self._at_centre[known] = check.losses_kw[known]
-        self.flows.set_losses(self._centre, self._slope, self._at_centre)
+        factors = [model.loss_factor for model in self._models if model is not None]
+        if factors:
+            self._centre[known] = check.p_kw[known] @ self.flows.below.T
+            self._slope[known] = self.flows.slopes(np.stack(factors))
+            self._at_centre[known] = check.losses_kw[known]
+            self.flows.set_losses(self._centre, self._slope, self._at_centre)
+
+    def losses_kw(self, x: Floats) -> Floats:
+        """Losses that the program counts with, shape (T,), kW."""
+        return self.flows.losses_kw(self.flows.flows_kw(x))
 
     def near(self, check: GridCheck) -> Ints:
         """Limits that a power flow violates or comes near to: kind, period, bus or branch."""

@@ -16,11 +16,8 @@ from flexgym.envs.grid.linear import paths
 from flexgym.envs.grid.sweep import R
 from flexgym.envs.household.params import DT_H, Floats
 
-CURVED = 0.97
-"""Branches that cause this share of the losses are curved; in the others losses are linear."""
-FIRST_KINKS, KINKS = (0.1, 0.3, 0.7, 2.0), (0.02, 0.1, 0.5, 2.0)
-"""Where the slope changes at either side of the operating point, as shares of what the houses
-below a branch would draw of the slack's rating: for a first guess and around a plan."""
+FINE_KW = 4e-3
+"""Largest error of a branch's losses between two kinks, kW: what makes the pieces short."""
 _INF = highspy.kHighsInf
 
 
@@ -54,11 +51,7 @@ class TreeFlows:
         self.below: Floats = self.leads[:, bus_node]
         self.square: Floats = tree.branch[self.nodes, R] / day.network.slack_pu**2
         self.share: Floats = count / len(day.houses)
-        self._reach = float(day.rating_kva.max()) * self.share
-        weight = self.square * count**2
-        order = np.argsort(-weight)
-        most = np.searchsorted(np.cumsum(weight[order]), CURVED * weight.sum()) + 1
-        self._curved: Ints = np.sort(order[:most])
+        self._kinks, self._cost, self._row_of = self._pieces(day)
         self._parent = np.searchsorted(self.nodes, tree.parent[self.nodes])
         self._has_parent = tree.parent[self.nodes] > 0
         # Houses at the slack's own bus flow through no branch.
@@ -70,9 +63,28 @@ class TreeFlows:
         self._shape = (T, K)
         self._first = self._add_columns(K * T, -_INF)
         self._first_row = self._define(houses)
-        self._segments = 2 * len(KINKS) + 1
-        self._first_segment = self._split()
+        self._first_piece = self._split()
+        self._linear: Floats = np.zeros(self._shape)
         self._value: Floats = np.zeros(T)
+
+    def _pieces(self, day: FeederDay) -> tuple[Floats, Floats, Ints]:
+        """Kinks, slopes of the losses and branch of every piece: the kink at its lower end."""
+        network = day.network
+        element = np.concatenate([network.line_element, network.trafo_element])
+        node = network.tree.element_node[element]
+        rating = np.array([day.rating_kva[node == k].sum() for k in self.nodes])
+        limit = np.array([max(h.import_limit_kw, h.export_limit_kw) for h in day.houses])
+        reach = np.minimum(rating, self.below[:, day.house_bus] @ limit)
+        length = np.sqrt(4.0 * FINE_KW / np.maximum(self.square, 1e-12))
+        kinks, slopes, branch = [], [], []
+        for k, (most, width) in enumerate(zip(reach, length, strict=True)):
+            half = int(np.ceil(most / width))
+            at = np.linspace(-half * width, half * width, 2 * half + 1)
+            kinks.append(np.concatenate([[-np.inf], at]))
+            middle = 0.5 * (at[1:] + at[:-1])
+            slopes.append(2.0 * self.square[k] * np.concatenate([at[:1], middle, at[-1:]]))
+            branch.append(np.full(len(at) + 1, k))
+        return np.concatenate(kinks), np.concatenate(slopes), np.concatenate(branch)
 
     def _add_columns(self, n: int, low: float) -> int:
         first = self._highs.getNumCol()
@@ -115,24 +127,46 @@ class TreeFlows:
         )
 
     def _split(self) -> int:
-        """Curved flows as sums of segments, ordered by period, branch and segment."""
+        """Flows as sums of pieces, by period; the first of a branch goes down without end."""
         T, K = self._shape
-        C, S = len(self._curved), self._segments
-        first = self._add_columns(T * C * S, 0.0)
-        rows = np.arange(T * C)
-        flow = (np.arange(T)[:, None] * K + self._curved).ravel()
-        # The first may go down without end: before there are kinks it is all of the flow.
-        lowest = (first + rows * S).astype(np.int32)
-        free = np.full(len(rows), _INF)
-        self._highs.changeColsBounds(len(rows), lowest, -free, free)
+        S = len(self._kinks)
+        first = self._add_columns(T * S, 0.0)
+        lowest = np.isinf(self._kinks)
+        self._lowest: Floats = self._kinks[1:][lowest[:-1]]
+        low = np.where(lowest, -_INF, 0.0)
+        high = np.append(np.diff(self._kinks), _INF)
+        high[np.append(lowest[1:], True)] = _INF
+        high[lowest] = self._lowest
+        index = np.arange(first, first + T * S, dtype=np.int32)
+        self._highs.changeColsBounds(len(index), index, np.tile(low, T), np.tile(high, T))
+        price = DT_H * self._day.costs.loss_eur_per_kwh
+        self._highs.changeColsCost(len(index), index, price * np.tile(self._cost, T))
+        own = np.arange(T * K)
+        t = np.arange(T)[:, None]
         self._add_rows(
-            [
-                (rows, self._first + flow, 1.0),
-                (np.repeat(rows, S), first + np.arange(T * C * S), -1.0),
-            ],
-            T * C,
+            [(own, self._first + own, 1.0), ((t * K + self._row_of).ravel(), index, -1.0)], T * K
         )
         return first
+
+    def start(self, flow_kw: Floats) -> None:
+        """Extend the basis of the houses by flows that follow from it, shape (T, K).
+
+        Before there are limits.
+        """
+        T, K = self._shape
+        status = highspy.HighsBasisStatus
+        basis = self._highs.getBasis()
+        columns = list(basis.col_status)
+        columns[self._first : self._first + T * K] = [status.kBasic] * (T * K)
+        upper = np.append(np.where(np.isinf(self._kinks[1:]), _INF, self._kinks[1:]), _INF)
+        flow = flow_kw[:, self._row_of]
+        kind = np.where(flow >= upper, 1, np.where(flow >= self._kinks, 2, 0)).ravel()
+        names = (status.kLower, status.kUpper, status.kBasic)
+        columns[self._first_piece :] = [names[k] for k in kind.tolist()]
+        rows = list(basis.row_status)
+        rows[self._first_row :] = [status.kLower] * (len(rows) - self._first_row)
+        basis.col_status, basis.row_status, basis.valid = columns, rows, True
+        self._highs.setBasis(basis)
 
     def columns(self, t: int) -> Ints:
         """Columns of the flows in a period, shape (K,)."""
@@ -149,55 +183,36 @@ class TreeFlows:
         above = np.where(self._has_parent, at_node[..., self._parent], 0.0)
         return at_node - above
 
-    def set_losses(self, centre_kw: Floats, slope: Floats, losses_kw: Floats) -> None:
-        """Price the losses by a model that is exact at an operating point.
+    def set_losses(self, flow_kw: Floats, slope: Floats, losses_kw: Floats) -> None:
+        """Make the losses exact at an operating point.
 
         Args:
-            centre_kw: Flows there, shape (T, K), kW.
+            flow_kw: Flows there, shape (T, K), kW.
             slope: Slopes of the losses there, shape (T, K), kW/kW.
             losses_kw: Losses there, shape (T,), kW.
         """
         T, K = self._shape
         price = DT_H * self._day.costs.loss_eur_per_kwh
-        C, S, c = len(self._curved), self._segments, self._curved
-        near = np.array(KINKS if centre_kw.any() else FIRST_KINKS)
-        offsets = self._reach[c, None] * np.concatenate([-near[::-1], near])
-        kinks = centre_kw[:, c, None] + offsets  # (T, C, S - 1)
-        low, high = np.zeros((2, T, C, S))
-        low[..., 0], high[..., 0] = -_INF, kinks[..., 0]
-        high[..., 1:-1] = np.diff(kinks, axis=2)
-        high[..., -1] = _INF
-        # Between two kinks the slope of the middle, in the outermost that of the last kink.
-        middle = np.concatenate(
-            [kinks[..., :1], 0.5 * (kinks[..., 1:] + kinks[..., :-1]), kinks[..., -1:]], axis=2
-        )
-        rise = 2.0 * self.square[c, None] * (middle - centre_kw[:, c, None])
-        cost = slope[:, c, None] + rise
-        linear = slope.copy()
-        linear[:, c] = 0.0
-        # The centre lies in the segment in the middle.
-        half = S // 2
-        there = cost[..., 0] * high[..., 0]
-        there += (cost[..., 1:half] * high[..., 1:half]).sum(axis=2)
-        there += cost[..., half] * (centre_kw[:, c] - kinks[..., half - 1])
-        self._value = losses_kw - there.sum(axis=1) - (linear * centre_kw).sum(axis=1)
-        self._linear, self._cost = linear, cost
-        index = np.arange(self._first_segment, self._first_segment + T * C * S, dtype=np.int32)
-        self._highs.changeColsBounds(len(index), index, low.ravel(), high.ravel())
-        self._highs.changeColsCost(len(index), index, price * cost.ravel())
+        self._linear = slope - 2.0 * self.square * flow_kw
+        self._value = np.zeros(T)
+        self._value = losses_kw - self.losses_kw(flow_kw)
         index = np.arange(self._first, self._first + T * K, dtype=np.int32)
-        self._highs.changeColsCost(len(index), index, price * linear.ravel())
-        self._highs.changeObjectiveOffset(price * float(self._value.sum()))
+        self._highs.changeColsCost(len(index), index, price * self._linear.ravel())
+        # The pieces below zero are full where nothing flows.
+        full = T * float((self.square * self._lowest**2).sum())
+        self._highs.changeObjectiveOffset(price * (float(self._value.sum()) - full))
 
-    def losses_kw(self, x: Floats) -> Floats:
-        """Losses that the program counts with, shape (T,), kW."""
-        if not self._value.any():
-            return self._value
-        T = self._shape[0]
-        count = T * len(self._curved) * self._segments
-        segments = x[self._first_segment : self._first_segment + count].reshape(T, -1)
-        of_segments = (self._cost.reshape(T, -1) * segments).sum(axis=1)
-        return self._value + of_segments + (self._linear * self.flows_kw(x)).sum(axis=1)
+    def losses_kw(self, flow_kw: Floats) -> Floats:
+        """Losses that the program counts with at flows of shape (T, K), shape (T,), kW."""
+        losses = self._value + (self._linear * flow_kw).sum(axis=1)
+        for k in range(self._shape[1]):
+            mine = self._row_of == k
+            at, slope = self._kinks[mine][1:], self._cost[mine]
+            value = self.square[k] * at**2
+            inside = np.interp(flow_kw[:, k], at, value)
+            beyond = np.minimum(flow_kw[:, k] - at[0], 0.0) * slope[0]
+            losses += inside + beyond + np.maximum(flow_kw[:, k] - at[-1], 0.0) * slope[-1]
+        return losses
 
     def price_eur_per_kwh(self, row_dual: Floats) -> Floats:
         """What power drawn at each house costs the grid at the margin, shape (H, T)."""
