@@ -7,6 +7,7 @@ asks for them, until it agrees with the program.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import highspy
@@ -14,6 +15,7 @@ import numpy as np
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck
 from flexgym.baselines.feeder.network_rows import GridDuals, NetworkRows
+from flexgym.baselines.feeder.solver_run import run_to_optimum
 from flexgym.baselines.feeder.stacked_houses import StackedHouses
 from flexgym.baselines.household.linear_program import PerfectForesight
 from flexgym.envs.errors import SolverError
@@ -139,17 +141,22 @@ class CentralProgram:
         own = np.stack([block.dispatch().meter_kw for block in self.houses.blocks])
         self.grid.flows.start(own.T @ day.at_bus @ self.grid.flows.below.T)
 
-    def solve(self, *, all_limits: bool = False) -> CentralOptimum:
+    def solve(
+        self, *, all_limits: bool = False, time_limit_s: float | None = None
+    ) -> CentralOptimum:
         """Solve, add what the power flow asks for, and solve again until they agree.
 
         Args:
             all_limits: Whether every limit has a row from the start, for tests.
+            time_limit_s: When to give up, s; None is never.
 
         Raises:
+            SolverTimeoutError: Time is up.
             SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
             ConvexityError: The optimum is nothing that a house could play.
         """
         grid = self.grid
+        self._deadline_s = None if time_limit_s is None else time.monotonic() + time_limit_s
         bound, plans, check = self._run()
         # Everybody's own optimum is far from that of all: the plain model will do.
         grid.linearise(None, check.q_kvar)
@@ -177,21 +184,7 @@ class CentralProgram:
     def _run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
         """Solve the program as it is: its optimum, the houses' plans, and their power flow."""
         highs = self._highs
-        for attempt in ("warm", "cold", "ipm"):
-            if attempt != "warm":
-                # A stale basis can mislead the simplex.
-                highs.clearSolver()
-                highs.setOptionValue("solver", "ipm" if attempt == "ipm" else "choose")
-            highs.run()
-            status = highs.getModelStatus()
-            if status == highspy.HighsModelStatus.kOptimal:
-                break
-        highs.setOptionValue("solver", "choose")
-        if status != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(
-                f"HiGHS ended with {highs.modelStatusToString(status)}; expected an optimum. "
-                "Check prices and series for extreme values."
-            )
+        run_to_optimum(highs, self._deadline_s)
         solution = highs.getSolution()
         self._x: Floats = np.asarray(solution.col_value)
         self._row_dual: Floats = np.asarray(solution.row_dual)
@@ -248,14 +241,21 @@ class CentralProgram:
         )
 
 
-def central_optimum(day: FeederDay) -> CentralOptimum:
+def central_optimum(day: FeederDay, *, time_limit_s: float | None = None) -> CentralOptimum:
     """The centralised optimum of a feeder-day that is known in advance.
 
     Args:
         day: The day.
+        time_limit_s: When to give up, s; None is never. The houses' own optima come first and
+            are not interrupted.
 
     Raises:
+        SolverTimeoutError: Time is up.
         SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
         ConvexityError: The optimum is nothing that a house could play.
     """
-    return CentralProgram(day).solve()
+    begun = time.monotonic()
+    program = CentralProgram(day)
+    if time_limit_s is not None:
+        time_limit_s -= time.monotonic() - begun
+    return program.solve(time_limit_s=time_limit_s)

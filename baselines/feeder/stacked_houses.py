@@ -10,10 +10,10 @@ from scipy.sparse import block_diag, csc_matrix, csr_matrix
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, Ints
 from flexgym.baselines.household.linear_program import (
-    _CHARGE,
-    _DISCHARGE,
-    _GIVE,
-    _TAKE,
+    CHARGE,
+    DISCHARGE,
+    GIVE,
+    TAKE,
     HouseDayProgram,
     PerfectForesight,
 )
@@ -37,8 +37,18 @@ class HouseBlock(HouseDayProgram):
         column_status: Likewise.
     """
 
-    def __init__(self, house: House, series: Series, soc_kwh: float, terminal: float) -> None:
-        super().__init__(house, len(series))
+    def __init__(
+        self,
+        house: House,
+        series: Series,
+        soc_kwh: float,
+        terminal: float,
+        *,
+        earlier: bool = False,
+    ) -> None:
+        super().__init__(house, len(series), earlier=earlier)
+        # For one solution it takes longer than it saves.
+        self._highs.setOptionValue("presolve", "off")
         self.load(series, terminal_eur_per_kwh=terminal)
         self.own_eur = self.run(soc_kwh=soc_kwh)
         self.series = series
@@ -66,12 +76,12 @@ class HouseBlock(HouseDayProgram):
     def wastes(self) -> bool:
         """Whether the last plan charges and discharges at once, so that energy goes astray."""
         blocks = np.asarray(self._answer.col_value)[: self._soc].reshape(self._blocks, -1)
-        pairs = ((_CHARGE, _DISCHARGE), (_TAKE, _GIVE))[: 1 if self.house.car is None else 2]
+        pairs = ((CHARGE, DISCHARGE), (TAKE, GIVE))[: 1 if self.house.car is None else 2]
         return bool(max(np.minimum(blocks[a], blocks[b]).max() for a, b in pairs) > _ROUNDING_KW)
 
     def store_columns(self) -> Ints:
         """Columns of power into and out of battery and car."""
-        kinds = (_CHARGE, _DISCHARGE, _TAKE, _GIVE)[: 2 if self.house.car is None else 4]
+        kinds = (CHARGE, DISCHARGE, TAKE, GIVE)[: 2 if self.house.car is None else 4]
         return np.concatenate([kind * self.periods + np.arange(self.periods) for kind in kinds])
 
     def check(self, plan: PerfectForesight) -> None:
@@ -86,12 +96,17 @@ class HouseBlock(HouseDayProgram):
                 f"the plan of the house at bus {self.house.bus!r} charges and discharges at once "
                 "or sheds load to relieve the grid, which no house can do; expected prices at "
                 "which that never pays. Raise the wear or the price of unserved load, or lower "
-                "the prices of violated limits."
+                "the prices of violated limits; where import prices are negative, raise them to "
+                "zero, for then losses earn money and no linear program knows the optimum."
             )
 
 
 class StackedHouses:
     """All houses of a day, side by side.
+
+    Args:
+        day: The day.
+        earlier: Let ties go to the plan that stores earlier.
 
     Attributes:
         blocks: One a house.
@@ -99,10 +114,10 @@ class StackedHouses:
         own_eur: Sum of the houses' own optima, EUR: no plan costs the houses less.
     """
 
-    def __init__(self, day: FeederDay) -> None:
+    def __init__(self, day: FeederDay, *, earlier: bool = False) -> None:
         terminal = day.terminal_eur_per_kwh
         self.blocks = [
-            HouseBlock(house, series, float(soc), float(price))
+            HouseBlock(house, series, float(soc), float(price), earlier=earlier)
             for house, series, soc, price in zip(
                 day.houses, day.series, day.soc_kwh, terminal, strict=True
             )

@@ -223,13 +223,17 @@ def test_plans_without_a_power_flow_on_the_way_are_no_obstacle(own, begun):
 
 def test_ties_that_waste_energy_are_broken(own, begun):
     """Where surplus earns nothing and wear is free, a program may burn it in a battery."""
-    day = FeederDay.of(begun(own(trafo_kva=30.0)))
+    day = FeederDay.of(begun(own(trafo_kva=5.0)))
     houses = tuple(
-        replace(house, battery=replace(house.battery, wear_eur_per_kwh=0.0)) for house in day.houses
+        replace(
+            house, inverter_kva=30.0, battery=replace(house.battery, wear_eur_per_kwh=0.0)
+        )
+        for house in day.houses
     )
     series = tuple(
         replace(each, export_eur_per_kwh=np.zeros(len(each.load_kw))) for each in day.series
     )
+    day = replace(day, costs=replace(day.costs, loss_eur_per_kwh=0.0))
     program = CentralProgram(replace(day, houses=houses, series=series))
     optimum = program.solve()
     assert program.houses._discouraged
