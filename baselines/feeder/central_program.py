@@ -126,18 +126,31 @@ class CentralOptimum:
 class CentralProgram:
     """The persistent HiGHS model of a feeder-day.
 
+    Attributes:
+        day: The day.
+        houses: Its houses in the model.
+        grid: Its grid in the model.
+        highs: The model.
+        x: Values of the columns in the last optimum.
+        row_dual: Duals of the rows in it.
+
     Args:
         day: The day.
+        earlier: Let ties go to the plan that stores earlier: forecasts may prove wrong.
     """
 
-    def __init__(self, day: FeederDay) -> None:
+    x: Floats
+    row_dual: Floats
+
+    def __init__(self, day: FeederDay, *, earlier: bool = False) -> None:
         self.day = day
-        self.houses = StackedHouses(day)
-        self._highs = highspy.Highs()
+        self.houses = StackedHouses(day, earlier=earlier)
+        self._deadline_s: float | None = None
+        self.highs = highspy.Highs()
         for option, setting in _OPTIONS:
-            self._highs.setOptionValue(option, setting)
-        self.houses.pass_to(self._highs)
-        self.grid = NetworkRows(self._highs, self.houses, day)
+            self.highs.setOptionValue(option, setting)
+        self.houses.pass_to(self.highs)
+        self.grid = NetworkRows(self.highs, self.houses, day)
         own = np.stack([block.dispatch().meter_kw for block in self.houses.blocks])
         self.grid.flows.start(own.T @ day.at_bus @ self.grid.flows.below.T)
 
@@ -155,55 +168,73 @@ class CentralProgram:
             SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
             ConvexityError: The optimum is nothing that a house could play.
         """
+        return self._optimum(*self.settle(all_limits=all_limits, time_limit_s=time_limit_s))
+
+    def settle(
+        self, *, all_limits: bool = False, time_limit_s: float | None = None
+    ) -> tuple[float, list[PerfectForesight], GridCheck, int, bool]:
+        """As `solve`, whether houses can play the plan or not.
+
+        Returns:
+            The program's optimum, the houses' plans, their power flow, the linear programs
+            solved, and whether program and power flow agree.
+        """
         grid = self.grid
         self._deadline_s = None if time_limit_s is None else time.monotonic() + time_limit_s
-        bound, plans, check = self._run()
+        bound, plans, check = self.run()
         # Everybody's own optimum is far from that of all: the plain model will do.
         grid.linearise(None, check.q_kvar)
         if all_limits:
             grid.add(grid.all_limits())
         grid.add(grid.at_the_slack())
         grid.add(grid.near(check))
-        grid.bound(self._row_dual)
+        grid.bound(self.row_dual)
         for rounds in range(2, MAX_ROUNDS + 1):
-            bound, plans, check = self._run()
+            bound, plans, check = self.run()
             grid.linearise(check, check.q_kvar)
             refines = rounds <= 1 + LOSS_ROUNDS and abs(self._loss_gap_eur(check)) > LOSS_GAP_EUR
-            moved = grid.bound(self._row_dual)
+            moved = grid.bound(self.row_dual)
             settled = not refines and self._agrees(check) and moved <= SETTLED
-            if settled and not self.houses.discourage_waste(self._highs):
-                return self._optimum(bound, plans, check, rounds, settled=True)
+            if settled and not self.houses.discourage_waste(self.highs):
+                return bound, plans, check, rounds, True
             if rounds == MAX_ROUNDS:
                 break
             if refines:
                 grid.price_losses(check)
             grid.add(grid.near(check))
-            grid.bound(self._row_dual)
-        return self._optimum(bound, plans, check, MAX_ROUNDS, settled=False)
+            grid.bound(self.row_dual)
+        return bound, plans, check, MAX_ROUNDS, False
 
-    def _run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
+    def run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
         """Solve the program as it is: its optimum, the houses' plans, and their power flow."""
-        highs = self._highs
-        run_to_optimum(highs, self._deadline_s)
-        solution = highs.getSolution()
-        self._x: Floats = np.asarray(solution.col_value)
-        self._row_dual: Floats = np.asarray(solution.row_dual)
-        plans = self.houses.plans(self._x)
+        bound = self.optimise()
+        plans = self.houses.plans(self.x)
         meter, unserved = (
             np.stack([getattr(plan, name) for plan in plans])
             for name in ("meter_kw", "unserved_kw")
         )
-        bound = float(highs.getInfo().objective_function_value)
         return bound, plans, self.day.judge(meter, unserved)
+
+    def optimise(self) -> float:
+        """Solve the program as it is; its optimum, EUR.
+
+        Raises:
+            SolverTimeoutError: Time is up.
+            SolverError: HiGHS found no optimum.
+        """
+        run_to_optimum(self.highs, self._deadline_s)
+        solution = self.highs.getSolution()
+        self.x, self.row_dual = np.asarray(solution.col_value), np.asarray(solution.row_dual)
+        return float(self.highs.getInfo().objective_function_value)
 
     def _loss_gap_eur(self, check: GridCheck) -> float:
         """What the losses cost more than the program counts with, EUR."""
-        gap = np.nan_to_num(check.losses_kw - self.grid.losses_kw(self._x))
+        gap = np.nan_to_num(check.losses_kw - self.grid.losses_kw(self.x))
         return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
     def _agrees(self, check: GridCheck) -> bool:
         """Whether the power flow finds no more violated than the program pays for."""
-        slack_pu, slack_kva = self.grid.slacks(self._x)
+        slack_pu, slack_kva = self.grid.slacks(self.x)
         voltage = (check.excess_pu - slack_pu).max()
         overload = ((check.overload_kva - slack_kva) / self.day.rating_kva).max()
         return bool(voltage <= SETTLED and overload <= SETTLED)
@@ -224,14 +255,14 @@ class CentralProgram:
         for block, plan in zip(self.houses.blocks, plans, strict=True):
             block.check(plan)
         series = {name: np.stack([getattr(plan, name) for plan in plans]) for name in _PLANNED}
-        slack_pu, slack_kva = self.grid.slacks(self._x)
+        slack_pu, slack_kva = self.grid.slacks(self.x)
         return CentralOptimum(
             **series,
             house_eur=np.array([plan.cost_eur for plan in plans]),
             **dict(zip(_GRID_TERMS, check.costs_eur(self.day.costs), strict=True)),
             bound_eur=bound,
             selfish_eur=self.houses.own_eur,
-            duals=self.grid.duals(self._row_dual),
+            duals=self.grid.duals(self.row_dual),
             check=check,
             slack_pu_h=DT_H * float(slack_pu.sum()),
             slack_kvah=DT_H * float(slack_kva.sum()),

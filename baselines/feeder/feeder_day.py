@@ -115,9 +115,13 @@ class FeederDay:
             unserved_kw: Load left unserved, shape (H, T), kW.
         """
         load = np.stack([series.load_kw for series in self.series])
+        return self.power_flow(meter_kw, load - unserved_kw)
+
+    def power_flow(self, meter_kw: Floats, served_kw: Floats) -> GridCheck:
+        """The AC power flow of powers at the meters beside consumption, each shape (H, T), kW."""
         tan_phi = np.array([house.load.tan_phi for house in self.houses])
         p_kw = meter_kw.T @ self.at_bus
-        q_kvar = (tan_phi[:, None] * (load - unserved_kw)).T @ self.at_bus
+        q_kvar = (tan_phi[:, None] * served_kw).T @ self.at_bus
         flow = RadialPowerFlow(self.network).solve(p_kw, q_kvar)
         loading = np.hstack([flow.line_loading_percent, flow.trafo_loading_percent])
         low, high = self.band_pu

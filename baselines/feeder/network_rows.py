@@ -5,6 +5,7 @@ Voltages and flows are LinDistFlow's, shifted so that they are exact at an AC op
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import highspy
@@ -70,6 +71,7 @@ class NetworkRows:
         self._relief: Floats = np.empty(0)
         self._upper: Floats = np.empty(0)
         self._known: set[tuple[int, ...]] = set()
+        self._start = 0
         T, buses, branches = day.periods, day.network.n_bus, len(day.rating_kva)
         self._models: list[LinDistFlow | None] = [None] * T
         self._at: Floats = np.full((T, 2, buses), np.nan)
@@ -105,11 +107,19 @@ class NetworkRows:
         """Limits that have a row."""
         return len(self._limits)
 
-    def linearise(self, check: GridCheck | None, q_kvar: Floats) -> None:
-        """Shift the linear model to the operating points; None is the plain model."""
+    def linearise(
+        self, check: GridCheck | None, q_kvar: Floats, periods: Iterable[int] | None = None
+    ) -> None:
+        """Shift the linear model to the operating points of all periods or of some.
+
+        Args:
+            check: The points; None is the plain model.
+            q_kvar: Reactive power drawn, shape (T, bus), kvar.
+            periods: Which; None is all.
+        """
         if check is None:
             self._models = [None] * self._day.periods
-        for t in range(self._day.periods):
+        for t in range(self._day.periods) if periods is None else periods:
             q = q_kvar[t]
             if check is None:
                 model = self._plain
@@ -190,6 +200,11 @@ class NetworkRows:
             found.append(np.column_stack([np.full(len(where), kind), where]))
         return np.concatenate(found).astype(np.int64)
 
+    def begin(self, start: int) -> None:
+        """Leave the periods before this one without limits and losses."""
+        self.flows.begin(start)
+        self._start = start
+
     def add(self, limits: Ints) -> int:
         """Give limits a row where they have none; the number that is new."""
         new = [key for key in map(tuple, limits.tolist()) if key not in self._known]
@@ -262,10 +277,13 @@ class NetworkRows:
                 mine = np.flatnonzero((kind == way) & (i == branch))
                 counted = self._counted_losses(s, branch)[t[mine]]
                 upper[mine] += s * self._loss_share[branch] * counted
+        upper[t < self._start] = _INF
         change = self._highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]
         change(len(self._row), self._row, np.full(len(upper), -_INF), upper)
         unit = np.where(of_bus, 2.0 * _SCALE, self._day.rating_kva[np.where(of_bus, 0, i)])
-        moved = np.abs(upper - self._upper) / unit
+        ahead = t >= self._start
+        moved = np.zeros(len(upper))
+        moved[ahead] = np.abs(upper[ahead] - self._upper[ahead]) / unit[ahead]
         self._upper = upper
         old = self._row < len(row_dual)
         binds = row_dual[self._row[old]] < -_BINDS

@@ -168,6 +168,14 @@ class TreeFlows:
         basis.col_status, basis.row_status, basis.valid = columns, rows, True
         self._highs.setBasis(basis)
 
+    def begin(self, start: int) -> None:
+        """Leave the periods before this one without a price of losses."""
+        T, K = self._shape
+        pieces = len(self._kinks)
+        for first, width in ((self._first, K), (self._first_piece, pieces)):
+            index = np.arange(first, first + start * width, dtype=np.int32)
+            self._highs.changeColsCost(len(index), index, np.zeros(len(index)))
+
     def columns(self, t: int) -> Ints:
         """Columns of the flows in a period, shape (K,)."""
         return self._first + t * self._shape[1] + np.arange(self._shape[1])

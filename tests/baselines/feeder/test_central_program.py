@@ -244,8 +244,8 @@ def test_ties_that_waste_energy_are_broken(own, begun):
 
 def test_a_solver_that_gives_up_is_an_error(own, begun):
     program = CentralProgram(FeederDay.of(begun(own())))
-    program._highs.setOptionValue("time_limit", 0.0)
-    program._highs.clearSolver()
+    program.highs.setOptionValue("time_limit", 0.0)
+    program.highs.clearSolver()
     with pytest.raises(SolverError, match="expected an optimum"):
         program.solve()
 
