@@ -1,5 +1,6 @@
 """Model predictive control of all houses at once within the grid: what forecasts leave of the
-centralised optimum."""
+centralised optimum.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def naming_day(simulation: FeederSimulation, feeder: int) -> Iterator[None]:
     except (SolverError, ConvexityError) as error:
         day, draw = int(simulation.day[feeder]), int(simulation.draw[feeder])
         name = simulation.scenario.name
-        raise type(error)(f"day {day} of {name!r} with draw {draw} of the houses: {error}") from error
+        raise type(error)(
+            f"day {day} of {name!r} with draw {draw} of the houses: {error}"
+        ) from error
 
 
 class CentralisedMpc:

@@ -192,7 +192,8 @@ class CentralProgram:
         for rounds in range(2, MAX_ROUNDS + 1):
             bound, plans, check = self.run()
             grid.linearise(check, check.q_kvar)
-            refines = rounds <= 1 + LOSS_ROUNDS and abs(self._loss_gap_eur(check)) > LOSS_GAP_EUR
+            gap = abs(self._loss_gap_eur(check))
+            refines = rounds <= 1 + LOSS_ROUNDS and (gap > LOSS_GAP_EUR or not grid.knows_losses)
             moved = grid.bound(self.row_dual)
             settled = not refines and self._agrees(check) and moved <= SETTLED
             if settled and not self.houses.discourage_waste(self.highs):

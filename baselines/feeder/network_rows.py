@@ -51,6 +51,7 @@ class NetworkRows:
 
     Attributes:
         flows: The flows through the branches, on which all limits act.
+        knows_losses: Whether the losses were made exact at a plan, or cost nothing.
 
     Args:
         highs: The model.
@@ -71,6 +72,7 @@ class NetworkRows:
         self._relief: Floats = np.empty(0)
         self._upper: Floats = np.empty(0)
         self._known: set[tuple[int, ...]] = set()
+        self.knows_losses = day.costs.loss_eur_per_kwh == 0.0
         self._start = 0
         T, buses, branches = day.periods, day.network.n_bus, len(day.rating_kva)
         self._models: list[LinDistFlow | None] = [None] * T
@@ -160,6 +162,7 @@ class NetworkRows:
             self._slope[known] = self.flows.slopes(np.stack(factors))
             self._at_centre[known] = check.losses_kw[known]
             self.flows.set_losses(self._centre, self._slope, self._at_centre)
+            self.knows_losses = True
 
     def losses_kw(self, x: Floats) -> Floats:
         """Losses that the program counts with, shape (T,), kW."""

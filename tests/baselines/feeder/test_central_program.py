@@ -225,9 +225,7 @@ def test_ties_that_waste_energy_are_broken(own, begun):
     """Where surplus earns nothing and wear is free, a program may burn it in a battery."""
     day = FeederDay.of(begun(own(trafo_kva=5.0)))
     houses = tuple(
-        replace(
-            house, inverter_kva=30.0, battery=replace(house.battery, wear_eur_per_kwh=0.0)
-        )
+        replace(house, inverter_kva=30.0, battery=replace(house.battery, wear_eur_per_kwh=0.0))
         for house in day.houses
     )
     series = tuple(
