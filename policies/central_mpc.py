@@ -1,5 +1,6 @@
-"""Model predictive control of all houses at once within the grid: what forecasts leave of the
-centralised optimum.
+"""Model predictive control of all houses at once within the grid.
+
+What forecasts leave of the centralised optimum.
 """
 
 from __future__ import annotations

@@ -58,9 +58,10 @@ class CentralOptimum:
         loss_eur: Cost of the losses by the AC power flow, EUR.
         voltage_eur: Cost of voltages outside the band by the AC power flow, EUR.
         overload_eur: Cost of overload by the AC power flow, EUR.
-        bound_eur: The program's optimum, EUR. No strict bound: the limits in it are linear,
-            exact at the plan; and where ties had to be broken it is above by up to 1e-6 EUR
-            per kWh into or out of a store.
+        bound_eur: The program's optimum, EUR. No strict bound: limits and losses in it are those
+            of a model that is exact at the plan; between two kinks it counts up to 4 W too
+            much for a branch's losses; and where ties had to be broken it is above by up to
+            1e-6 EUR per kWh into or out of a store.
         selfish_eur: Sum of the houses' own optima, EUR: a strict bound, without the grid.
         duals: What limits are worth, and what power costs the grid.
         check: What the AC power flow says of the plan.
@@ -98,7 +99,7 @@ class CentralOptimum:
 
     @property
     def gap_eur(self) -> float:
-        """How far the plan's cost may lie above the optimum, EUR, up to the linear limits."""
+        """What the plan costs by the AC power flow beyond the program's optimum, EUR."""
         return self.cost_eur - self.bound_eur
 
     @property
@@ -183,7 +184,7 @@ class CentralProgram:
         self._deadline_s = None if time_limit_s is None else time.monotonic() + time_limit_s
         bound, plans, check = self.run()
         # Everybody's own optimum is far from that of all: the plain model will do.
-        grid.linearise(None, check.q_kvar)
+        grid.points.forget(check.q_kvar)
         if all_limits:
             grid.add(grid.all_limits())
         grid.add(grid.at_the_slack())
@@ -191,7 +192,7 @@ class CentralProgram:
         grid.bound(self.row_dual)
         for rounds in range(2, MAX_ROUNDS + 1):
             bound, plans, check = self.run()
-            grid.linearise(check, check.q_kvar)
+            grid.points.shift(check, check.q_kvar)
             gap = abs(self._loss_gap_eur(check))
             refines = rounds <= 1 + LOSS_ROUNDS and (gap > LOSS_GAP_EUR or not grid.knows_losses)
             moved = grid.bound(self.row_dual)

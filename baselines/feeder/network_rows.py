@@ -5,17 +5,15 @@ Voltages and flows are LinDistFlow's, shifted so that they are exact at an AC op
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck, Ints
+from flexgym.baselines.feeder.operating_points import OperatingPoints
 from flexgym.baselines.feeder.stacked_houses import StackedHouses
 from flexgym.baselines.feeder.tree_flows import TreeFlows
-from flexgym.envs.errors import PowerFlowError
-from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.grid.sweep import RATIO, SHARE_RE, R
 from flexgym.envs.household.params import DT_H, Floats
 
@@ -50,6 +48,7 @@ class NetworkRows:
     Every limit has a slack that costs what violating it costs.
 
     Attributes:
+        points: The linear models whose limits they are.
         flows: The flows through the branches, on which all limits act.
         knows_losses: Whether the losses were made exact at a plan, or cost nothing.
 
@@ -62,7 +61,7 @@ class NetworkRows:
     def __init__(self, highs: highspy.Highs, houses: StackedHouses, day: FeederDay) -> None:
         self._highs, self._day = highs, day
         self.flows = TreeFlows(highs, houses, day)
-        self._plain = LinDistFlow(day.network)
+        self.points = OperatingPoints(day)
         self._voltage, self._flow = self._on_flows()
         self._loss_share = self._shares()
         # Kind, period and bus or branch of each limit; its row, its slack's column and scale.
@@ -74,15 +73,9 @@ class NetworkRows:
         self._known: set[tuple[int, ...]] = set()
         self.knows_losses = day.costs.loss_eur_per_kwh == 0.0
         self._start = 0
-        T, buses, branches = day.periods, day.network.n_bus, len(day.rating_kva)
-        self._models: list[LinDistFlow | None] = [None] * T
-        self._at: Floats = np.full((T, 2, buses), np.nan)
-        self._w0: Floats = np.empty((T, buses))
-        self._flow0: Floats = np.empty((T, branches))
-        self._cap: Floats = np.empty((T, branches))
-        self._centre: Floats = np.zeros((T, len(self.flows.nodes)))
-        self._slope: Floats = np.zeros_like(self._centre)
-        self._at_centre: Floats = np.zeros(T)
+        # Where losses were made exact: flows, slopes and the losses themselves.
+        shape = (day.periods, len(self.flows.nodes))
+        self._losses_at = (np.zeros(shape), np.zeros(shape), np.zeros(day.periods))
 
     def _on_flows(self) -> tuple[Floats, Floats]:
         """How flows change squared voltages, shape (bus, K), and branches, (branch, K)."""
@@ -101,7 +94,7 @@ class NetworkRows:
         top = network.tree.parent[node] == 0
         share = np.zeros(len(element))
         if len(np.unique(node[top])) == 1:
-            share[top] = self._plain.subtree[top].max(axis=1)
+            share[top] = self.points.plain.subtree[top].max(axis=1)
         return share
 
     @property
@@ -109,59 +102,19 @@ class NetworkRows:
         """Limits that have a row."""
         return len(self._limits)
 
-    def linearise(
-        self, check: GridCheck | None, q_kvar: Floats, periods: Iterable[int] | None = None
-    ) -> None:
-        """Shift the linear model to the operating points of all periods or of some.
-
-        Args:
-            check: The points; None is the plain model.
-            q_kvar: Reactive power drawn, shape (T, bus), kvar.
-            periods: Which; None is all.
-        """
-        if check is None:
-            self._models = [None] * self._day.periods
-        for t in range(self._day.periods) if periods is None else periods:
-            q = q_kvar[t]
-            if check is None:
-                model = self._plain
-            else:
-                point = np.stack([check.p_kw[t], q])
-                if self._models[t] is not None and np.array_equal(point, self._at[t]):
-                    continue
-                self._at[t] = point
-                self._models[t] = self._corrected(*point)
-                model = self._models[t] or self._plain
-            none = np.zeros_like(q)
-            self._w0[t] = model.squared_voltage(none, q)
-            self._flow0[t] = model.flows(none, q)[0]
-            self._cap[t] = model.caps_kw(q)
-            if check is not None:
-                # Where a limit is broken the slack shall be what the power flow finds.
-                over = check.overload_kva[t] > 0.0
-                drawn = np.abs(model.flows(check.p_kw[t], q)[0])
-                self._cap[t, over] = (drawn - check.overload_kva[t])[over]
-
-    def _corrected(self, p_kw: Floats, q_kvar: Floats) -> LinDistFlow | None:
-        try:
-            return self._plain.corrected(p_kw, q_kvar)
-        except PowerFlowError:  # beyond collapse
-            return None
-
     def price_losses(self, check: GridCheck) -> None:
-        """Make the losses exact at the operating points of the last `linearise`.
+        """Make the losses exact at the plan that the operating points are shifted to.
 
         Points without a solution keep what they had.
         """
         if self._day.costs.loss_eur_per_kwh == 0.0:
             return
-        known = np.array([model is not None for model in self._models])
-        factors = [model.loss_factor for model in self._models if model is not None]
-        if factors:
-            self._centre[known] = check.p_kw[known] @ self.flows.below.T
-            self._slope[known] = self.flows.slopes(np.stack(factors))
-            self._at_centre[known] = check.losses_kw[known]
-            self.flows.set_losses(self._centre, self._slope, self._at_centre)
+        known, (flow, slope, losses) = self.points.known, self._losses_at
+        if known.any():
+            flow[known] = check.p_kw[known] @ self.flows.below.T
+            slope[known] = self.flows.slopes(self.points.loss_factor)
+            losses[known] = check.losses_kw[known]
+            self.flows.set_losses(flow, slope, losses)
             self.knows_losses = True
 
     def losses_kw(self, x: Floats) -> Floats:
@@ -175,7 +128,7 @@ class NetworkRows:
         counted[self._day.counted] = True
         v = np.where(np.isfinite(check.v_pu), check.v_pu, 0.0)
         loading = np.where(np.isfinite(check.loading_percent), check.loading_percent, np.inf)
-        drawn = self._flow0 + check.p_kw @ self._plain.subtree.T > 0.0
+        drawn = self.points.flow_kw + check.p_kw @ self.points.plain.subtree.T > 0.0
         heavy = loading > NEAR_PERCENT
         return self._listed(
             (v > high - NEAR_PU) & counted, (v < low + NEAR_PU) & counted, heavy & drawn,
@@ -184,15 +137,15 @@ class NetworkRows:
 
     def at_the_slack(self) -> Ints:
         """Both limits of the branches that everything passes, in all periods."""
-        top = np.broadcast_to(self._loss_share > 0.0, self._flow0.shape)
-        none = np.zeros(self._w0.shape, dtype=bool)
+        top = np.broadcast_to(self._loss_share > 0.0, self.points.flow_kw.shape)
+        none = np.zeros(self.points.w_pu.shape, dtype=bool)
         return self._listed(none, none, top, top)
 
     def all_limits(self) -> Ints:
         """Every limit there is."""
-        counted = np.zeros(self._w0.shape, dtype=bool)
+        counted = np.zeros(self.points.w_pu.shape, dtype=bool)
         counted[:, self._day.counted] = True
-        branches = np.ones(self._flow0.shape, dtype=bool)
+        branches = np.ones(self.points.flow_kw.shape, dtype=bool)
         return self._listed(counted, counted, branches, branches)
 
     @staticmethod
@@ -243,7 +196,7 @@ class NetworkRows:
     def _at_limit(self, sign: float, i: int) -> Floats:
         """Slopes of all losses in the flows where a branch at the slack is full, shape (K,)."""
         flows = self.flows
-        return 2.0 * flows.square * flows.share * sign * self._day.rating_kva[i]
+        return 2.0 * flows.square * flows.share * sign * self._full_kw(i)
 
     def _counted_losses(self, sign: float, i: int) -> Floats:
         """What these slopes count at the operating points, which have all losses already, (T,).
@@ -251,10 +204,13 @@ class NetworkRows:
         Without a point: what the losses where the branch is full are less.
         """
         slopes, flows = self._at_limit(sign, i), self.flows
-        full = 0.5 * slopes @ (flows.share * sign * self._day.rating_kva[i])
-        there = np.nan_to_num(self._at[:, 0]) @ flows.below.T @ slopes
-        plain = np.array([model is None for model in self._models])
-        return np.where(plain, full, there)
+        full = 0.5 * slopes @ (flows.share * sign * self._full_kw(i))
+        there = self.points.p_kw @ flows.below.T @ slopes
+        return np.where(self.points.known, there, full)
+
+    def _full_kw(self, i: int) -> float:
+        """What all houses draw when a branch at the slack is full, kW."""
+        return float(self._day.rating_kva[i] / self._loss_share[i])
 
     def bound(self, row_dual: Floats) -> float:
         """Set the limits' bounds to those of the linear model.
@@ -272,13 +228,13 @@ class NetworkRows:
         upper = np.empty(len(kind))
         of_bus = (kind == HIGH) | (kind == LOW)
         t_, i_ = t[of_bus], i[of_bus]
-        upper[of_bus] = _SCALE * (band[of_bus] - sign[of_bus] * self._w0[t_, i_])
+        upper[of_bus] = _SCALE * (band[of_bus] - sign[of_bus] * self.points.w_pu[t_, i_])
         t_, i_ = t[~of_bus], i[~of_bus]
-        upper[~of_bus] = self._cap[t_, i_] - sign[~of_bus] * self._flow0[t_, i_]
+        upper[~of_bus] = self.points.cap_kw[t_, i_] - sign[~of_bus] * self.points.flow_kw[t_, i_]
         for branch in np.flatnonzero(self._loss_share):
             for way, s in ((DRAWN, 1.0), (FED, -1.0)):
                 mine = np.flatnonzero((kind == way) & (i == branch))
-                counted = self._counted_losses(s, branch)[t[mine]]
+                counted = self._counted_losses(s, int(branch))[t[mine]]
                 upper[mine] += s * self._loss_share[branch] * counted
         upper[t < self._start] = _INF
         change = self._highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]
@@ -302,7 +258,7 @@ class NetworkRows:
         return GridDuals(*self._spread(worth), self.flows.price_eur_per_kwh(row_dual))
 
     def _spread(self, values: Floats) -> tuple[Floats, Floats]:
-        bus, branch = np.zeros(self._w0.shape), np.zeros(self._flow0.shape)
+        bus, branch = np.zeros(self.points.w_pu.shape), np.zeros(self.points.flow_kw.shape)
         kind, t, i = self._limits.T
         of_bus = (kind == HIGH) | (kind == LOW)
         np.add.at(bus, (t[of_bus], i[of_bus]), values[of_bus])

@@ -101,14 +101,15 @@ class RollingProgram:
         q_kvar = (self._tan_phi[:, None] * load).T @ self.program.day.at_bus
         grid = self._grid
         # The powers of the last plan with what is consumed now.
-        grid.linearise(self._check, q_kvar, [t])
+        grid.points.shift(self._check, q_kvar, [t])
         grid.bound(self.program.row_dual)
-        settled, looks_ahead = False, True
-        for runs in range(1, MAX_RUNS + 1):
+        runs, settled, looks_ahead = 0, False, True
+        while runs < MAX_RUNS:
+            runs += 1
             check = self._run(load)
             now, later = self._wrong(check, t)
             again = looks_ahead and len(later) > 0
-            grid.linearise(check, check.q_kvar, [t, *later] if again else [t])
+            grid.points.shift(check, check.q_kvar, [t, *later] if again else [t])
             near = grid.near(check)
             wanted = near[:, 1] == t
             if again:

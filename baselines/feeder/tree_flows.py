@@ -18,13 +18,15 @@ from flexgym.envs.household.params import DT_H, Floats
 
 FINE_KW = 4e-3
 """Largest error of a branch's losses between two kinks, kW: what makes the pieces short."""
+MOST_KW, MOST_PIECES = 1e4, 200
+"""Bounds of the pieces of one branch where ratings and connections set none."""
 _INF = highspy.kHighsInf
 
 
 class TreeFlows:
     """Columns and rows of the flows in a HiGHS model that holds the houses already.
 
-    Losses have no price before `set_losses` is called.
+    Before `set_losses` the losses are those of the flows alone.
 
     Attributes:
         nodes: Nodes of the tree with houses at or below them, shape (K,): each stands for the
@@ -32,6 +34,7 @@ class TreeFlows:
         below: Shape (K, bus): 1 where the power at a bus flows through the branch.
         square: Losses of a branch per squared flow, shape (K,), kW / kW^2, at the slack's
             voltage.
+        share: Share of all houses at or below each node, shape (K,).
 
     Args:
         highs: The model.
@@ -47,8 +50,7 @@ class TreeFlows:
         self.nodes: Ints = np.flatnonzero(count > 0)
         self.nodes = self.nodes[self.nodes > 0]
         count = count[self.nodes]
-        self.leads: Floats = leads[self.nodes]
-        self.below: Floats = self.leads[:, bus_node]
+        self.below: Floats = leads[np.ix_(self.nodes, bus_node)]
         self.square: Floats = tree.branch[self.nodes, R] / day.network.slack_pu**2
         self.share: Floats = count / len(day.houses)
         self._kinks, self._cost, self._row_of = self._pieces(day)
@@ -74,12 +76,13 @@ class TreeFlows:
         node = network.tree.element_node[element]
         rating = np.array([day.rating_kva[node == k].sum() for k in self.nodes])
         limit = np.array([max(h.import_limit_kw, h.export_limit_kw) for h in day.houses])
-        reach = np.minimum(rating, self.below[:, day.house_bus] @ limit)
+        connected = self.below[:, day.house_bus] @ np.minimum(limit, MOST_KW)
+        reach = np.minimum(np.minimum(rating, connected), MOST_KW)
         length = np.sqrt(4.0 * FINE_KW / np.maximum(self.square, 1e-12))
         kinks, slopes, branch = [], [], []
         for k, (most, width) in enumerate(zip(reach, length, strict=True)):
-            half = int(np.ceil(most / width))
-            at = np.linspace(-half * width, half * width, 2 * half + 1)
+            half = min(max(int(np.ceil(most / width)), 1), MOST_PIECES // 2)
+            at = np.linspace(-most, most, 2 * half + 1)
             kinks.append(np.concatenate([[-np.inf], at]))
             middle = 0.5 * (at[1:] + at[:-1])
             slopes.append(2.0 * self.square[k] * np.concatenate([at[:1], middle, at[-1:]]))
@@ -99,11 +102,13 @@ class TreeFlows:
         first = self._highs.getNumRow()
         row = np.concatenate([e[0] for e in entries])
         column = np.concatenate([e[1] for e in entries])
-        value = np.concatenate([np.full(len(e[0]), e[2]) for e in entries])
+        value: Floats = np.concatenate([np.full(len(e[0]), e[2], dtype=float) for e in entries])
         matrix = coo_matrix((value, (row, column)), shape=(rows, self._highs.getNumCol())).tocsr()
         zero, start = np.zeros(rows), matrix.indptr[:-1].astype(np.int32)
         index = matrix.indices.astype(np.int32)
-        self._highs.addRows(rows, zero, zero, len(index), start, index, matrix.data)
+        self._highs.addRows(
+            rows, zero, zero, len(index), start, index, np.asarray(matrix.data, float)
+        )
         return first
 
     def _define(self, houses: StackedHouses) -> int:
@@ -170,9 +175,9 @@ class TreeFlows:
 
     def begin(self, start: int) -> None:
         """Leave the periods before this one without a price of losses."""
-        T, K = self._shape
-        pieces = len(self._kinks)
-        for first, width in ((self._first, K), (self._first_piece, pieces)):
+        for first, width in (
+            (self._first, self._shape[1]), (self._first_piece, len(self._kinks)),
+        ):  # fmt: skip
             index = np.arange(first, first + start * width, dtype=np.int32)
             self._highs.changeColsCost(len(index), index, np.zeros(len(index)))
 

@@ -85,12 +85,12 @@ def test_it_needs_to_curtail():
 
 def test_errors_name_the_day():
     policy = Centralised(time_limit_s=0.0)
-    with pytest.raises(SolverTimeoutError, match="day 100 of 'own grid' with draw 0.*out of time"):
+    with pytest.raises(SolverTimeoutError, match=r"day 100 of 'own grid' with draw 0.*out of time"):
         play(policy, few())
     simulation = FeederSimulation(few(days=(80, 100)), 2, observation="compact")
     simulation.begin([np.random.default_rng(0)] * 2, {"day": [80, 100]})
     with (
-        pytest.raises(ConvexityError, match="day 80 of 'own grid'.*: no"),
+        pytest.raises(ConvexityError, match=r"day 80 of 'own grid'.*: no"),
         naming_day(simulation, 0),
     ):
         raise ConvexityError("no")

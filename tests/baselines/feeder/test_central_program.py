@@ -101,7 +101,7 @@ def test_the_plan_plays_at_its_cost_and_within_limits(stress, solved, begun):
 def test_it_is_cheaper_than_selfish_and_unmanaged(stress, solved, begun):
     _, optimum = solved
     assert optimum.selfish_eur <= optimum.bound_eur <= optimum.cost_eur
-    assert optimum.gap_eur <= 0.3
+    assert optimum.gap_eur <= 0.05
     for name in ("selfish", "unmanaged"):
         policy = named(name)
         simulation = begun(stress, options=OPTIONS, **policy.settings)
