@@ -9,6 +9,7 @@ from flexgym.baselines.feeder import calibration
 from flexgym.baselines.feeder.central_program import CentralProgram, central_optimum
 from flexgym.baselines.feeder.feeder_day import FeederDay
 from flexgym.baselines.household import perfect_foresight
+from flexgym.baselines.household.linear_program import CHARGE, DISCHARGE
 from flexgym.envs.errors import ConvexityError, SolverError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
@@ -223,21 +224,26 @@ def test_plans_without_a_power_flow_on_the_way_are_no_obstacle(own, begun):
 
 def test_ties_that_waste_energy_are_broken(own, begun):
     """Where surplus earns nothing and wear is free, a program may burn it in a battery."""
-    day = FeederDay.of(begun(own(trafo_kva=5.0)))
+    day = FeederDay.of(begun(own(trafo_kva=30.0)))
     houses = tuple(
-        replace(house, inverter_kva=30.0, battery=replace(house.battery, wear_eur_per_kwh=0.0))
-        for house in day.houses
+        replace(house, battery=replace(house.battery, wear_eur_per_kwh=0.0)) for house in day.houses
     )
     series = tuple(
         replace(each, export_eur_per_kwh=np.zeros(len(each.load_kw))) for each in day.series
     )
-    day = replace(day, costs=replace(day.costs, loss_eur_per_kwh=0.0))
     program = CentralProgram(replace(day, houses=houses, series=series))
-    optimum = program.solve()
-    assert program.houses._discouraged
-    assert not any(block.wastes() for block in program.houses.blocks)
-    assert optimum.settled
-    assert -1e-3 < optimum.gap_eur < 0.05
+    optimum, stacked = program.solve(), program.houses
+    wasteful = program.x.copy()
+    for kind in (CHARGE, DISCHARGE):
+        wasteful[stacked.columns(kind)[2, 50]] += 1.0
+    stacked.plans(wasteful)
+    assert [block.wastes() for block in stacked.blocks].index(True) == 2
+    assert stacked.discourage_waste(program.highs)
+    assert not stacked.discourage_waste(program.highs)  # once is enough
+    again = program.solve()
+    assert not any(block.wastes() for block in stacked.blocks)
+    assert again.settled
+    assert again.cost_eur == pytest.approx(optimum.cost_eur, abs=0.01)
 
 
 def test_a_solver_that_gives_up_is_an_error(own, begun):
