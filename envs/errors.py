@@ -65,6 +65,10 @@ class SolverError(FlexgymError, RuntimeError):
     """A solver did not return an optimum."""
 
 
+class SolverTimeoutError(SolverError, TimeoutError):
+    """A solver was stopped by its time limit."""
+
+
 class NetworkError(FlexgymError, ValueError):
     """A network is not radial, not complete, or holds what the tree model cannot."""
 

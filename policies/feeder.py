@@ -17,6 +17,7 @@ from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.base import HouseholdPolicy
+from flexgym.policies.central_mpc import CentralisedMpc, naming_day
 from flexgym.policies.droop import Droop
 from flexgym.policies.household import (
     ModelPredictive,
@@ -112,6 +113,7 @@ class Centralised:
 
     Args:
         progress: Called with the number of feeder-days solved and their total.
+        time_limit_s: When to give up a feeder-day, s; None is never.
     """
 
     name = "centralised"
@@ -119,14 +121,27 @@ class Centralised:
 
     optima: list[CentralOptimum]
 
-    def __init__(self, progress: Callable[[int, int], object] | None = None) -> None:
+    def __init__(
+        self,
+        progress: Callable[[int, int], object] | None = None,
+        time_limit_s: float | None = None,
+    ) -> None:
         self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
+        self._limit_s = time_limit_s
 
     def begin(self, simulation: FeederSimulation) -> None:
-        """Solve every feeder-day; see `FeederPolicy`."""
+        """Solve every feeder-day; see `FeederPolicy`.
+
+        Raises:
+            SolverTimeoutError: Time is up, for the day that is named.
+            SolverError: HiGHS found no optimum, for the day that is named.
+        """
         self._homes, self.optima = homes_of(simulation), []
         for i in range(simulation.n):
-            self.optima.append(central_optimum(FeederDay.of(simulation, i)))
+            with naming_day(simulation, i):
+                self.optima.append(
+                    central_optimum(FeederDay.of(simulation, i), time_limit_s=self._limit_s)
+                )
             self.progress(i + 1, simulation.n)
         plans = [(o.battery_kw, o.car_kw, o.pv_used_kw) for o in self.optima]
         # Each (T, n * H).
@@ -186,6 +201,7 @@ _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
         "price-threshold": lambda: EachHouse(PriceThreshold()),
         "mpc": lambda: EachHouse(ModelPredictive()),
         "selfish": selfish,
+        "central-mpc": CentralisedMpc,
         "centralised": Centralised,
     }
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.errors import StateError
 from flexgym.envs.feeder.draw import world_of
 from flexgym.envs.feeder.homes import homes_of
 from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid import Network, RadialPowerFlow
-from flexgym.envs.household.params import DT_H, Floats, House, Series
+from flexgym.envs.household.params import DT_H, Floats, House, Series, Session
 
 Ints = NDArray[np.int64]
 
@@ -63,6 +64,31 @@ class FeederDay:
             scenario.costs,
         )
 
+    def rest(self, start: int, soc_kwh: Floats, car_kwh: Floats) -> FeederDay:
+        """What is left of the day, as a day of its own: sessions keep what they need.
+
+        Args:
+            start: The period it begins with, 0 to T - 1.
+            soc_kwh: States of charge then, shape (H,), kWh.
+            car_kwh: Energies in the cars then, shape (H,), kWh: read where a car has come
+                before.
+
+        Raises:
+            StateError: There is no such period, or not one energy a house.
+        """
+        houses = (len(self.houses),)
+        soc_kwh, car_kwh = np.asarray(soc_kwh, float), np.asarray(car_kwh, float)
+        if not 0 <= start < self.periods or {soc_kwh.shape, car_kwh.shape} != {houses}:
+            raise StateError(
+                f"start is {start}, with energies of shapes {soc_kwh.shape} and {car_kwh.shape}; "
+                f"expected a period from 0 to {self.periods - 1} and {houses} for both."
+            )
+        series = (
+            _rest_of(each, start, float(stored))
+            for each, stored in zip(self.series, car_kwh, strict=True)
+        )
+        return replace(self, series=tuple(series), soc_kwh=soc_kwh)
+
     @property
     def periods(self) -> int:
         """Number of periods, T."""
@@ -89,9 +115,13 @@ class FeederDay:
             unserved_kw: Load left unserved, shape (H, T), kW.
         """
         load = np.stack([series.load_kw for series in self.series])
+        return self.power_flow(meter_kw, load - unserved_kw)
+
+    def power_flow(self, meter_kw: Floats, served_kw: Floats) -> GridCheck:
+        """The AC power flow of powers at the meters beside consumption, each shape (H, T), kW."""
         tan_phi = np.array([house.load.tan_phi for house in self.houses])
         p_kw = meter_kw.T @ self.at_bus
-        q_kvar = (tan_phi[:, None] * (load - unserved_kw)).T @ self.at_bus
+        q_kvar = (tan_phi[:, None] * served_kw).T @ self.at_bus
         flow = RadialPowerFlow(self.network).solve(p_kw, q_kvar)
         loading = np.hstack([flow.line_loading_percent, flow.trafo_loading_percent])
         low, high = self.band_pu
@@ -132,6 +162,23 @@ class GridCheck:
             float(DT_H * costs.voltage_eur_per_pu_h * self.excess_pu.sum()),
             float(DT_H * costs.overload_eur_per_kwh * self.overload_kva.sum()),
         )
+
+
+def _rest_of(series: Series, start: int, car_kwh: float) -> Series:
+    sessions = []
+    for session in series.sessions:
+        if session.departure > start:
+            here = session.arrival < start
+            sessions.append(
+                Session(
+                    0 if here else session.arrival - start,
+                    session.departure - start,
+                    car_kwh if here else session.arrival_kwh,
+                    session.needed_kwh,
+                )
+            )
+    names = ("load_kw", "pv_kw", "import_eur_per_kwh", "export_eur_per_kwh")
+    return Series(*(getattr(series, name)[start:] for name in names), sessions=tuple(sessions))
 
 
 def _ratings(scenario: FeederScenario) -> Floats:

@@ -78,7 +78,8 @@ class LinDistFlow:
     def __init__(self, network: Network) -> None:
         tree, bus = network.tree, network.bus_node
         branch, ratio = tree.branch, tree.branch[:, RATIO]
-        path = _paths(tree.parent)
+        path = paths(tree.parent)
+        self._impedance: Complex = (path.T * (branch[:, R] + 1j * branch[:, X])) @ path
         square = network.slack_pu**2
         shunt_kw, shunt_kvar = square * branch[:, G], -square * branch[:, B]
         half_fall = [(path.T * branch[:, column]) @ path for column in (R, X)]
@@ -141,7 +142,7 @@ class LinDistFlow:
         heavy &= np.abs(flow.real) > _LEAST_ACTIVE_SHARE * np.abs(flow)
         cap = np.full(len(flow), np.nan)
         cap[heavy] = 100.0 * np.abs(flow.real[heavy]) / point.loading_percent[heavy]
-        factor, factor_q = point.loss_factors()
+        factor, factor_q = point.loss_factors(self._impedance)
         linear_kw, linear_kvar = self.flows(p, q)
         model = copy(self)
         model.w_pu = self.w_pu + point.v_pu**2 - self.squared_voltage(p, q)
@@ -153,7 +154,7 @@ class LinDistFlow:
         return model
 
 
-def _paths(parent: NDArray[np.int64]) -> Floats:
+def paths(parent: NDArray[np.int64]) -> Floats:
     """Shape (nodes, nodes): 1 where the branch to a node (row) leads to a node (column)."""
     path = np.zeros((len(parent), len(parent)))
     for k in range(1, len(parent)):
@@ -203,21 +204,18 @@ class _Point:
         ) + (element[:, G_PARENT] + 1j * element[:, B_PARENT]) * above
         self.flow_kva: Complex = above * current.conj()
 
-    def loss_factors(self) -> tuple[Floats, Floats]:
+    def loss_factors(self, impedance: Complex) -> tuple[Floats, Floats]:
         """Derivatives of the losses by active and reactive power drawn at each bus.
 
         With I = conj(S / u) + Y u at every node, u = u_slack - Z I, and the slack's power
         Re(conj(u_slack) sum(I)), from which the adjoint of one real system gives all.
         """
         tree = self.network.tree
-        path = _paths(tree.parent)
-        z = tree.branch[:, R] + 1j * tree.branch[:, X]
-        impedance = (path.T * z) @ path
         linear = tree.branch[:, G] + 1j * tree.branch[:, B]
         mirrored = -(self.s_kva / self.u**2).conj()
         # dI = linear du + mirrored conj(du) + conj(dS / u)
         a, b = impedance * linear, impedance * mirrored
-        system = np.eye(2 * len(z)) + np.block(
+        system = np.eye(2 * len(linear)) + np.block(
             [[(a + b).real, (b - a).imag], [(a + b).imag, (a - b).real]]
         )
         slack = self.u[0]
@@ -226,7 +224,7 @@ class _Point:
             [(weight + weight_mirrored).real, (weight_mirrored - weight).imag]
         )
         adjoint = np.linalg.solve(system.T, gradient)
-        adjoint_u = adjoint[: len(z)] + 1j * adjoint[len(z) :]
+        adjoint_u = adjoint[: len(linear)] + 1j * adjoint[len(linear) :]
         # d(slack power) = Re(sensitivity * conj(dS)) at each node.
         sensitivity = (slack.conj() - adjoint_u.conj() @ impedance) / self.u.conj()
         at_bus = sensitivity[self.network.bus_node]
