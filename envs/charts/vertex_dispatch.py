@@ -29,6 +29,8 @@ _KEPT = 1e-7
 """How well known limits must hold in the end; else the inverse has lost its digits."""
 _TIE = 1e-12
 _NEW_ROWS = 4
+_ROOM = 32
+"""Rows from which on those that do not bind any more are forgotten."""
 _REFRESH = 60
 """Pivots after which the inverse is computed anew."""
 _STALLED = 40
@@ -131,6 +133,8 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
             excess[r] -= unit[r] * broken[owner[r]]
             if known[r] and excess[r] > _KEPT:
                 return share, np.zeros(R), broken, INACCURATE, pivots
+        if m > _ROOM:
+            m = _forget(m, V, rows, basis, known)
         m_before = m
         for _ in range(_NEW_ROWS):
             worst, new = _FEASIBLE, -1
@@ -149,6 +153,8 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
             m += 1
         if m == m_before:
             break
+        if pivots > _MOST_PIVOTS:
+            return share, np.zeros(R), broken, TOO_MANY_PIVOTS, pivots
         status, done = _simplex(m, menus, rows, basis)
         pivots += done
         if status != OPTIMAL:
@@ -209,6 +215,34 @@ def _append(m, menus, rows, basis):
     for h in range(len(basis.key)):
         rhs -= rows.a[m, h] * menus.p[basis.key[h]] + rows.b[m, h] * menus.q[basis.key[h]]
     basis.rhs[m] = rhs
+
+
+@compiled
+def _forget(m, V, rows, basis, known):
+    """Drop the rows whose slack is basic; how many are left."""
+    inverse, column = basis.inverse, basis.column
+    for i in range(m - 1, -1, -1):
+        if not V <= column[i] < V + MOST_ROWS:
+            continue
+        k, last = column[i] - V, m - 1
+        known[rows.at[k]] = False
+        basis.has[column[i]] = False
+        # The last column of the basis and the last row take the places that become free.
+        column[i] = column[last]
+        for c in range(m):
+            inverse[i, c] = inverse[last, c]
+        basis.value[i] = basis.value[last]
+        for c in range(last):
+            inverse[c, k] = inverse[c, last]
+        rows.at[k], basis.rhs[k], basis.dual[k] = rows.at[last], basis.rhs[last], basis.dual[last]
+        rows.a[k], rows.b[k] = rows.a[last], rows.b[last]
+        if k != last and basis.has[V + last]:
+            basis.has[V + last], basis.has[V + k] = False, True
+            for c in range(last):
+                if column[c] == V + last:
+                    column[c] = V + k
+        m = last
+    return m
 
 
 @compiled

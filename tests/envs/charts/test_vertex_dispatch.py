@@ -1,5 +1,6 @@
 """The dual simplex of menus in active and reactive power against HiGHS."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def random_menus(rng, count, most=40, size=8.0):
 
 
 def cheapest(start, p, q, cost):
-    at = [a + np.argmin(cost[a:b]) for a, b in zip(start[:-1], start[1:], strict=True)]
+    at = [a + np.argmin(cost[a:b]) for a, b in pairwise(start)]
     return p[at], q[at]
 
 
