@@ -2,7 +2,8 @@
 
 Both rules leave nobody worse off than its own choice of the moment: each chart is convex, and at
 the answer every house would choose just that power if it paid the grid's price. Money goes from
-the operator to the houses; a deficit, to be financed by network tariffs.
+the operator to the houses; a deficit, to be financed by network tariffs. The menus must be those
+that were cleared: with reactive power chosen, their costs are the answer's.
 """
 
 from __future__ import annotations
@@ -50,10 +51,17 @@ def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlemen
 
 
 def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
-    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice."""
+    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice.
+
+    Reactive power counts where it was chosen inside the menus.
+    """
+    harm = _harm(menus, cleared)
     own = np.array([menu.best_power_kw for menu in menus])
-    price = cleared.price_eur_per_kwh.sum(axis=0)
-    return Settlement(DT_H * price * (own - cleared.power_kw), _harm(menus, cleared))
+    paid = cleared.price_eur_per_kwh.sum(axis=0) * (own - cleared.power_kw)
+    if cleared.reactive == "menu":
+        own_kvar = np.array([menu.best[1] for menu in menus])
+        paid += cleared.price_eur_per_kvarh.sum(axis=0) * (own_kvar - cleared.q_kvar)
+    return Settlement(DT_H * paid, harm)
 
 
 def _harm(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
@@ -62,6 +70,8 @@ def _harm(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
             f"got {len(menus)} menus for an answer to {len(cleared.power_kw)}; expected those "
             "that were cleared."
         )
+    if cleared.reactive == "menu":
+        return cleared.cost_eur - np.array([menu.cost_eur.min() for menu in menus])
     harm = np.empty(len(menus))
     for h, (menu, power) in enumerate(zip(menus, cleared.power_kw, strict=True)):
         x = menu.power_kw
