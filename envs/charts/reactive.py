@@ -19,15 +19,20 @@ from numpy.typing import NDArray
 
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.fairness import Face, even_out
-from flexgym.envs.charts.vertex_dispatch import OPTIMAL, dispatch_vertices, vertices_with_highs
+from flexgym.envs.charts.vertex_dispatch import (
+    COLD,
+    OPTIMAL,
+    dispatch_vertices,
+    vertices_with_highs,
+)
 from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.household.params import DT_H, Floats
 
 _MOST_ROUNDS = 40
 _DISC = 1e-5
 """Apparent power above its limit, relative to it, that asks for no further tangent."""
-_LOSS_KW = 0.002
-"""Losses of a branch that the tangents may leave out, kW."""
+_LOSS_KW = 0.03
+"""Losses that the tangents may leave out in all, kW."""
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 """Where the losses get tangents, between the last AC point and the answer that asks for them."""
 
@@ -223,11 +228,11 @@ class _Cuts:
 
     def solve(self, fair: bool) -> tuple[Floats, Floats, Floats, Floats, Floats]:
         """Shares, duals, violations and losses, active and reactive powers of the menus."""
-        offers, done = self._offers, 0
+        offers, done, basis = self._offers, 0, COLD
         while True:
             done += 1
             problem = self.problem()
-            share, dual, broken, status, _ = dispatch_vertices(*problem)
+            share, dual, broken, status, _, basis = dispatch_vertices(*problem, basis)
             if status != OPTIMAL:
                 share, dual, broken = vertices_with_highs(*problem)
             power, q = offers.total(share * offers.p), offers.total(share * offers.q)
@@ -252,8 +257,9 @@ class _Cuts:
         loaded = np.flatnonzero(apparent > self._cap * (1.0 + _DISC) + over)
         dp, dq = p - self._reference[0], r - self._reference[1]
         away = np.hypot(dp, dq)
-        lossy = np.flatnonzero(self._kappa * away**2 > beside + _LOSS_KW)
-        if self._program._grid.loss_eur_per_kwh == 0.0:
+        missing = np.maximum(self._kappa * away**2 - beside, 0.0)
+        lossy = np.flatnonzero(missing > _LOSS_KW / len(missing))
+        if self._program._grid.loss_eur_per_kwh == 0.0 or missing.sum() <= _LOSS_KW:
             lossy = lossy[:0]
         if len(loaded):
             cos, sin = p[loaded] / apparent[loaded], r[loaded] / apparent[loaded]

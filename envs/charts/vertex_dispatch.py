@@ -11,20 +11,32 @@ limit may be broken at a price, so there always is a solution.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.charts.vertex_basis import (
+    MOST_ROWS,
+    NEGLIGIBLE,
+    Basis,
+    Menus,
+    Rows,
+    append,
+    forget,
+    invert,
+    rekey,
+    replace,
+    set_duals,
+    set_rhs,
+    shares,
+)
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import SolverError
 from flexgym.envs.household.params import Floats
 
+COLD: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 OPTIMAL, TOO_MANY_ROWS, TOO_MANY_PIVOTS, INACCURATE = 0, 1, 2, 3
-MOST_ROWS = 128
 _MOST_PIVOTS = 5000
 _FEASIBLE = 1e-9
-_NEGLIGIBLE = 1e-10
 _KEPT = 1e-7
 """How well known limits must hold in the end; else the inverse has lost its digits."""
 _TIE = 1e-12
@@ -37,41 +49,10 @@ _STALLED = 40
 """Steps without gain after which Bland's rule takes over, which cannot cycle."""
 
 
-class _Menus(NamedTuple):
-    start: NDArray[np.int64]
-    of: NDArray[np.int64]
-    p: Floats
-    q: Floats
-    cost: Floats
-
-
-class _Rows(NamedTuple):
-    """Limits with a row: place in the list of all, coefficients, and who pays for them."""
-
-    at: NDArray[np.int64]
-    a: Floats
-    b: Floats
-    limit: Floats
-    owner: NDArray[np.int64]
-    unit: Floats
-    price: Floats
-
-
-class _Basis(NamedTuple):
-    """Columns are vertices v, slacks V + k and violations V + MOST_ROWS + g."""
-
-    key: NDArray[np.int64]
-    column: NDArray[np.int64]
-    has: NDArray[np.bool_]
-    count: NDArray[np.int64]
-    inverse: Floats
-    value: Floats
-    dual: Floats
-    rhs: Floats
-
-
 @compiled
-def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, unit, price):
+def dispatch_vertices(
+    start, p, q, cost, columns_p, columns_q, limit, owner, unit, price, warm=COLD
+):
     """Cheapest shares of the vertices of menus.
 
         min  sum(cost * share) + price @ z
@@ -89,11 +70,12 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
         owner: Variable that breaks each limit, shape (R,), from 0 to G - 1.
         unit: How far one unit of it lifts the limit, shape (R,), positive.
         price: What a unit costs, shape (G,), EUR, positive.
+        warm: Basis of an answer to the same problem with fewer limits, those first; `COLD` is none.
 
     Returns:
         Shares, shape (V,); duals of the limits, shape (R,), what relaxing one by a unit saves,
         EUR, never negative; z, shape (G,); `OPTIMAL`, or why there is no solution; number of
-        pivots.
+        pivots; basis for ``warm``.
     """
     H, V, R, G = len(start) - 1, len(cost), len(limit), len(price)
     of, key = np.empty(V, dtype=np.int64), np.empty(H, dtype=np.int64)
@@ -103,11 +85,11 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
             of[v] = h
             if cost[v] < cost[key[h]]:
                 key[h] = v
-    menus = _Menus(start, of, p, q, cost)
+    menus = Menus(start, of, p, q, cost)
     at = np.empty(MOST_ROWS, dtype=np.int64)
     a, b = np.empty((MOST_ROWS, H)), np.empty((MOST_ROWS, H))
-    rows = _Rows(at, a, b, limit, owner, unit, price)
-    basis = _Basis(
+    rows = Rows(at, a, b, limit, owner, unit, price)
+    basis = Basis(
         key,
         np.empty(MOST_ROWS, dtype=np.int64),
         np.zeros(V + MOST_ROWS + G, dtype=np.bool_),
@@ -119,8 +101,27 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
     )
     known = np.zeros(R, dtype=np.bool_)
     pivots, m = 0, 0
+    if len(warm) > 0:
+        m = (len(warm) - H) // 2
+        key[:] = warm[:H]
+        for k in range(m):
+            at[k] = warm[H + k]
+            known[at[k]] = True
+            for h in range(H):
+                a[k, h], b[k, h] = columns_p[h, at[k]], columns_q[h, at[k]]
+        for i in range(m):
+            j = warm[H + m + i]
+            basis.column[i], basis.has[j] = j, True
+            if j < V:
+                basis.count[of[j]] += 1
+        set_rhs(m, menus, rows, basis)
+        status = OPTIMAL if invert(m, menus, rows, basis) else INACCURATE
+        if status == OPTIMAL:
+            status, pivots = _simplex(m, menus, rows, basis)
+        if status != OPTIMAL:
+            return np.zeros(V), np.zeros(R), np.zeros(G), status, pivots, COLD
     while True:
-        share, broken = _shares(m, menus, basis, G)
+        share, broken = shares(m, menus, basis, G)
         excess = -limit
         for h in range(H):
             power, reactive = 0.0, 0.0
@@ -132,9 +133,9 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
         for r in range(R):
             excess[r] -= unit[r] * broken[owner[r]]
             if known[r] and excess[r] > _KEPT:
-                return share, np.zeros(R), broken, INACCURATE, pivots
+                return share, np.zeros(R), broken, INACCURATE, pivots, COLD
         if m > _ROOM:
-            m = _forget(m, V, rows, basis, known)
+            m = forget(m, V, rows, basis, known)
         m_before = m
         for _ in range(_NEW_ROWS):
             worst, new = _FEASIBLE, -1
@@ -144,105 +145,26 @@ def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, uni
             if new < 0:
                 break
             if m == MOST_ROWS:
-                return share, np.zeros(R), broken, TOO_MANY_ROWS, pivots
+                return share, np.zeros(R), broken, TOO_MANY_ROWS, pivots, COLD
             known[new] = True
             at[m] = new
             for h in range(H):
                 a[m, h], b[m, h] = columns_p[h, new], columns_q[h, new]
-            _append(m, menus, rows, basis)
+            append(m, menus, rows, basis)
             m += 1
         if m == m_before:
             break
         if pivots > _MOST_PIVOTS:
-            return share, np.zeros(R), broken, TOO_MANY_PIVOTS, pivots
+            return share, np.zeros(R), broken, TOO_MANY_PIVOTS, pivots, COLD
         status, done = _simplex(m, menus, rows, basis)
         pivots += done
         if status != OPTIMAL:
-            return share, np.zeros(R), broken, status, pivots
+            return share, np.zeros(R), broken, status, pivots, COLD
     dual = np.zeros(R)
     for k in range(m):
         dual[at[k]] = max(-basis.dual[k], 0.0)
-    return share, dual, broken, OPTIMAL, pivots
-
-
-@compiled
-def _shares(m, menus, basis, G):
-    """Shares of all vertices, and violations, by the values of the basis."""
-    V = len(menus.cost)
-    share, broken = np.zeros(V), np.zeros(G)
-    for h in range(len(basis.key)):
-        share[basis.key[h]] = 1.0
-    for i in range(m):
-        j, x = basis.column[i], max(basis.value[i], 0.0)
-        if j < V:
-            share[j] = x
-            share[basis.key[menus.of[j]]] -= x
-        elif j >= V + MOST_ROWS:
-            broken[j - V - MOST_ROWS] = x
-    for h in range(len(basis.key)):
-        share[basis.key[h]] = max(share[basis.key[h]], 0.0)
-    return share, broken
-
-
-@compiled
-def _entry(k, j, menus, rows, basis):
-    """Coefficient of column j in row k, beside the key of its menu."""
-    V = len(menus.cost)
-    if j >= V + MOST_ROWS:
-        r = rows.at[k]
-        return -rows.unit[r] if rows.owner[r] == j - V - MOST_ROWS else 0.0
-    if j >= V:
-        return 1.0 if j - V == k else 0.0
-    h = menus.of[j]
-    key = basis.key[h]
-    return rows.a[k, h] * (menus.p[j] - menus.p[key]) + rows.b[k, h] * (menus.q[j] - menus.q[key])
-
-
-@compiled
-def _append(m, menus, rows, basis):
-    """Extend the basis by row m, whose slack is basic."""
-    inverse = basis.inverse
-    inverse[m, : m + 1] = 0.0
-    for i in range(m):
-        entry = _entry(m, basis.column[i], menus, rows, basis)
-        for k in range(m):
-            inverse[m, k] -= entry * inverse[i, k]
-        inverse[i, m] = 0.0
-    inverse[m, m] = 1.0
-    basis.column[m] = len(menus.cost) + m
-    basis.has[len(menus.cost) + m] = True
-    rhs = rows.limit[rows.at[m]]
-    for h in range(len(basis.key)):
-        rhs -= rows.a[m, h] * menus.p[basis.key[h]] + rows.b[m, h] * menus.q[basis.key[h]]
-    basis.rhs[m] = rhs
-
-
-@compiled
-def _forget(m, V, rows, basis, known):
-    """Drop the rows whose slack is basic; how many are left."""
-    inverse, column = basis.inverse, basis.column
-    for i in range(m - 1, -1, -1):
-        if not V <= column[i] < V + MOST_ROWS:
-            continue
-        k, last = column[i] - V, m - 1
-        known[rows.at[k]] = False
-        basis.has[column[i]] = False
-        # The last column of the basis and the last row take the places that become free.
-        column[i] = column[last]
-        for c in range(m):
-            inverse[i, c] = inverse[last, c]
-        basis.value[i] = basis.value[last]
-        for c in range(last):
-            inverse[c, k] = inverse[c, last]
-        rows.at[k], basis.rhs[k], basis.dual[k] = rows.at[last], basis.rhs[last], basis.dual[last]
-        rows.a[k], rows.b[k] = rows.a[last], rows.b[last]
-        if k != last and basis.has[V + last]:
-            basis.has[V + last], basis.has[V + k] = False, True
-            for c in range(last):
-                if column[c] == V + last:
-                    column[c] = V + k
-        m = last
-    return m
+    kept = np.concatenate((key, at[:m], basis.column[:m]))
+    return share, dual, broken, OPTIMAL, pivots, kept
 
 
 @compiled
@@ -253,11 +175,11 @@ def _simplex(m, menus, rows, basis):
     ratio, best = np.empty(H), np.empty(H, dtype=np.int64)
     stalled = 0
     for pivot in range(_MOST_PIVOTS):
-        if pivot % _REFRESH == _REFRESH - 1 and not _invert(m, menus, rows, basis):
+        if pivot % _REFRESH == _REFRESH - 1 and not invert(m, menus, rows, basis):
             return INACCURATE, pivot
         bland = stalled > _STALLED
         out = _leaving(m, menus, rows, basis, bland)
-        _duals(m, menus, rows, basis)
+        set_duals(m, menus, rows, basis)
         if out < 0:
             return OPTIMAL, pivot
         gain[:], effect[:] = 0.0, 0.0
@@ -269,7 +191,7 @@ def _simplex(m, menus, rows, basis):
                 effect[0, h] += rho * rows.a[k, h]
                 effect[1, h] += rho * rows.b[k, h]
         enter, step = _entering(m, out, bland, menus, rows, basis, gain, effect, ratio, best)
-        if enter < 0 or not _replace(m, out, enter, menus, rows, basis):
+        if enter < 0 or not replace(m, out, enter, menus, rows, basis):
             return INACCURATE, pivot
         stalled = stalled + 1 if step <= _TIE else 0
     return TOO_MANY_PIVOTS, _MOST_PIVOTS
@@ -314,34 +236,8 @@ def _leaving(m, menus, rows, basis, bland):
         key, j = basis.key[menu], basis.column[out]
         basis.has[j], basis.has[key] = False, True
         basis.column[out] = key
-        _rekey(menu, j, m, menus, rows, basis)
+        rekey(menu, j, m, menus, rows, basis)
     return out
-
-
-@compiled
-def _rekey(h, v, m, menus, rows, basis):
-    """Let vertex v stand for menu h in the right-hand side."""
-    key = basis.key[h]
-    dp, dq = menus.p[v] - menus.p[key], menus.q[v] - menus.q[key]
-    for k in range(m):
-        basis.rhs[k] -= rows.a[k, h] * dp + rows.b[k, h] * dq
-    basis.key[h] = v
-
-
-@compiled
-def _duals(m, menus, rows, basis):
-    """Duals of the basis."""
-    V = len(menus.cost)
-    basis.dual[:m] = 0.0
-    for i in range(m):
-        j, cost = basis.column[i], 0.0
-        if j < V:
-            cost = menus.cost[j] - menus.cost[basis.key[menus.of[j]]]
-        elif j >= V + MOST_ROWS:
-            cost = rows.price[j - V - MOST_ROWS]
-        if cost != 0.0:
-            for k in range(m):
-                basis.dual[k] += cost * basis.inverse[i, k]
 
 
 @compiled
@@ -369,11 +265,11 @@ def _entering(m, out, bland, menus, rows, basis, gain, effect, ratio, best):
         dp, dq = menus.p[key] - menus.p[v], menus.q[key] - menus.q[v]
         drop = effect[0, menu] * dp + effect[1, menu] * dq
         alone = basis.count[menu] == (1 if own == menu else 0)
-        if not alone or drop >= need - _NEGLIGIBLE:
+        if not alone or drop >= need - NEGLIGIBLE:
             return v, step
         # Even all of the menu does not heal the row: take this vertex and look for the next.
         need -= drop
-        _rekey(menu, v, m, menus, rows, basis)
+        rekey(menu, v, m, menus, rows, basis)
         _next_vertex(menu, bland, menus, basis, gain, effect, ratio, best)
 
 
@@ -387,7 +283,7 @@ def _next_vertex(h, bland, menus, basis, gain, effect, ratio, best):
     first, at, size = np.inf, -1, 0.0
     for v in range(menus.start[h], menus.start[h + 1]):
         drop = most - ep * p[v] - eq * q[v]
-        if drop > _NEGLIGIBLE and not basis.has[v]:
+        if drop > NEGLIGIBLE and not basis.has[v]:
             t = max(cost[v] - gp * p[v] - gq * q[v] - zero, 0.0) / drop
             tie = abs(t - first) <= _TIE
             if (t < first and not tie) or (tie and drop > size and not bland):
@@ -413,71 +309,12 @@ def _next_other(m, out, bland, V, rows, basis):
                     if rows.owner[r] == group:
                         drop += rows.unit[r] * basis.inverse[out, other]
                         worth += rows.unit[r] * basis.dual[other]
-            if drop > _NEGLIGIBLE:
+            if drop > NEGLIGIBLE:
                 t = max(worth, 0.0) / drop
                 tie = abs(t - first) <= _TIE
                 if (t < first and not tie) or (tie and (j < column if bland else drop > size)):
                     column, first, size = j, t, drop
     return column, first
-
-
-@compiled
-def _replace(m, out, enter, menus, rows, basis):
-    """Let a column take the place of another; whether the numbers allow it."""
-    V, inverse = len(menus.cost), basis.inverse
-    column = np.zeros(m)
-    for k in range(m):
-        entry = _entry(k, enter, menus, rows, basis)
-        if entry != 0.0:
-            for i in range(m):
-                column[i] += inverse[i, k] * entry
-    if abs(column[out]) < _NEGLIGIBLE:
-        return False
-    leave = basis.column[out]
-    basis.has[leave], basis.has[enter] = False, True
-    if leave < V:
-        basis.count[menus.of[leave]] -= 1
-    if enter < V:
-        basis.count[menus.of[enter]] += 1
-    basis.column[out] = enter
-    for k in range(m):
-        inverse[out, k] /= column[out]
-    for i in range(m):
-        if i != out and column[i] != 0.0:
-            for k in range(m):
-                inverse[i, k] -= column[i] * inverse[out, k]
-    return True
-
-
-@compiled
-def _invert(m, menus, rows, basis):
-    """The inverse anew, by Gauss and Jordan; whether the basis has one."""
-    work, inverse = np.empty((m, m)), np.eye(m)
-    for k in range(m):
-        for i in range(m):
-            work[k, i] = _entry(k, basis.column[i], menus, rows, basis)
-    for c in range(m):
-        pivot = c
-        for k in range(c + 1, m):
-            if abs(work[k, c]) > abs(work[pivot, c]):
-                pivot = k
-        if abs(work[pivot, c]) < 1e-13:
-            return False
-        for k in range(m):
-            work[c, k], work[pivot, k] = work[pivot, k], work[c, k]
-            inverse[c, k], inverse[pivot, k] = inverse[pivot, k], inverse[c, k]
-        scale = 1.0 / work[c, c]
-        for k in range(m):
-            work[c, k] *= scale
-            inverse[c, k] *= scale
-        for i in range(m):
-            factor = work[i, c]
-            if i != c and factor != 0.0:
-                for k in range(m):
-                    work[i, k] -= factor * work[c, k]
-                    inverse[i, k] -= factor * inverse[c, k]
-    basis.inverse[:m, :m] = inverse
-    return True
 
 
 def vertices_with_highs(

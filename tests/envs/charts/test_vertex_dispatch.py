@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexgym.envs.charts.vertex_basis import MOST_ROWS
 from flexgym.envs.charts.vertex_dispatch import (
-    MOST_ROWS,
     OPTIMAL,
     TOO_MANY_ROWS,
     dispatch_vertices,
@@ -46,7 +46,7 @@ def check(menus, matrix_p, matrix_q, limit, owner, unit, price):
     start, p, q, cost = menus
     columns = [np.ascontiguousarray(matrix.T) for matrix in (matrix_p, matrix_q)]
     problem = *menus, *columns, limit, owner, unit, price
-    share, dual, broken, status, _ = dispatch_vertices(*problem)
+    share, dual, broken, status, _, _ = dispatch_vertices(*problem)
     assert status == OPTIMAL
     assert share.min() >= 0.0
     np.testing.assert_allclose(np.add.reduceat(share, start[:-1]), 1.0, rtol=0, atol=1e-8)
@@ -66,7 +66,20 @@ def check(menus, matrix_p, matrix_q, limit, owner, unit, price):
     reduced = cost + (dual @ matrix_p)[of] * p + (dual @ matrix_q)[of] * q
     bound = np.minimum.reduceat(reduced, start[:-1]).sum() - dual @ limit
     assert bound == pytest.approx(total, abs=1e-7)
+    check_warm(problem, total)
     return int((dual > 1e-9).sum())
+
+
+def check_warm(problem, total):
+    """From the basis of the first half of the limits the way leads to the same cost."""
+    *menus, a, b, limit, owner, unit, price = problem
+    half = len(limit) // 2
+    parts = [np.ascontiguousarray(part[..., :half]) for part in (a, b, limit, owner, unit)]
+    *_, status, _, basis = dispatch_vertices(*menus, *parts, price)
+    assert status == OPTIMAL
+    share, _, broken, status, _, _ = dispatch_vertices(*problem, basis)
+    assert status == OPTIMAL
+    assert share @ menus[3] + price @ broken == pytest.approx(total, abs=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -126,7 +139,7 @@ def test_cheapest_vertices_without_limits():
     menus = random_menus(np.random.default_rng(0), 43)
     none = np.zeros((43, 0)), np.zeros((43, 0)), np.zeros(0)
     owner = np.zeros(0, dtype=np.int64)
-    share, dual, broken, status, pivots = dispatch_vertices(
+    share, dual, broken, status, pivots, _ = dispatch_vertices(
         *menus, *none, owner, np.zeros(0), np.zeros(0)
     )
     power = np.add.reduceat(share * menus[1], menus[0][:-1])
@@ -170,5 +183,5 @@ def test_more_rows_than_it_has_room_for():
     start = np.arange(0, 2 * n + 1, 2)
     p, cost = np.tile([0.0, 1.0], n), np.tile([0.0, -1.0], n)
     rows = np.eye(n), np.zeros((n, n)), np.full(n, 0.5), np.arange(n), np.ones(n)
-    *_, status, _ = dispatch_vertices(start, p, np.zeros(2 * n), cost, *rows, np.full(n, 9.0))
+    *_, status, _, _ = dispatch_vertices(start, p, np.zeros(2 * n), cost, *rows, np.full(n, 9.0))
     assert status == TOO_MANY_ROWS
