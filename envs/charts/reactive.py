@@ -12,13 +12,14 @@ and get tangents where an answer needs them:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.fairness import Face, even_out
+from flexgym.envs.charts.program import Found, Grid
 from flexgym.envs.charts.vertex_dispatch import (
     COLD,
     OPTIMAL,
@@ -29,7 +30,7 @@ from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.household.params import DT_H, Floats
 
 _MOST_ROUNDS = 40
-_DISC = 1e-5
+_DISC = 1e-4
 """Apparent power above its limit, relative to it, that asks for no further tangent."""
 _LOSS_KW = 0.03
 """Losses that the tangents may leave out in all, kW."""
@@ -61,47 +62,6 @@ class VertexOffers:
     def total(self, values: Floats) -> Floats:
         """Sum of the values of each menu's vertices, shape (H,)."""
         return np.add.reduceat(values, self.start[:-1])
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Answer of the linear model; shapes and units as in `clearing.Cleared`."""
-
-    power_kw: Floats
-    q_kvar: Floats
-    cost_eur: Floats
-    price_eur_per_kwh: Floats
-    price_eur_per_kvarh: Floats
-    voltage_eur: Floats
-    """Worth of the upper, then the lower limits, shape (2, counted buses), EUR per pu^2."""
-    branch_eur: Floats
-    violation_pu: float
-    violation_kva: float
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """What the operator holds menus against.
-
-    Attributes:
-        plain: The linear model of the network.
-        bus: Position of each menu's bus, shape (H,).
-        counted: Buses whose voltages count.
-        band_pu: Lowest and highest voltage, margins taken off.
-        rating_share: Share of the ratings that may be used, a margin taken off.
-        loss_eur_per_kwh: Price of losses.
-        voltage_eur: Price of squared voltages above, then below the band, shape (2,), EUR/pu^2.
-        overload_eur: Price of power above ratings, EUR/kVA.
-    """
-
-    plain: LinDistFlow
-    bus: NDArray[np.int64]
-    counted: NDArray[np.int64]
-    band_pu: tuple[float, float]
-    rating_share: float
-    loss_eur_per_kwh: float
-    voltage_eur: tuple[float, float]
-    overload_eur: float
 
 
 class ReactiveProgram:
@@ -149,7 +109,7 @@ class ReactiveProgram:
 
     def problem(
         self, offers: VertexOffers, model: LinDistFlow, p_bus: Floats, q_bus: Floats
-    ) -> tuple:
+    ) -> tuple[Any, ...]:
         """The last program of `solve`, tangents included: arguments of `dispatch_vertices`."""
         cuts = _Cuts(self, offers, model, p_bus, q_bus)
         cuts.solve(fair=False)
@@ -173,7 +133,7 @@ class ReactiveProgram:
         prices = [np.stack([dual[k] @ rows[k] / DT_H for k in kinds]) for rows in (a, b)]
         for price, factor in zip(prices, (model.loss_factor, model.loss_factor_q), strict=True):
             price[0] += grid.loss_eur_per_kwh * factor[grid.bus]
-        worth = np.bincount(owner, unit * dual, len(self._price))
+        worth: Floats = np.bincount(owner, unit * dual, len(self._price)).astype(np.float64)
         high, low = broken[: 2 * n].reshape(2, -1) * self._size
         least, most = grid.band_pu
         return Found(
@@ -219,7 +179,7 @@ class _Cuts:
         ]
         self._cost = offers.cost + slopes[0] * offers.p + slopes[1] * offers.q
 
-    def problem(self) -> tuple:
+    def problem(self) -> tuple[Any, ...]:
         """Arguments of `dispatch_vertices`."""
         offers = self._offers
         columns = (np.ascontiguousarray(rows.T) for rows in (self.a, self.b))
@@ -240,7 +200,7 @@ class _Cuts:
                 continue
             even = None
             if fair:
-                even = even_out(Face(*problem, dual), offers.own_kw, offers.own_kvar)
+                even = even_out(Face(*problem, dual=dual), offers.own_kw, offers.own_kvar)
             if even is None:
                 return share, dual, broken, power, q
             power, q = (offers.total(even[0] * each) for each in (offers.p, offers.q))

@@ -19,6 +19,8 @@ NEGLIGIBLE = 1e-10
 
 
 class Menus(NamedTuple):
+    """Vertices side by side: first of each menu, menu of each, kW, kvar, EUR."""
+
     start: NDArray[np.int64]
     of: NDArray[np.int64]
     p: Floats
@@ -39,9 +41,7 @@ class Rows(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """Keys of the menus; column in each place and whether each column has one; how many each menu
-    has beside its key; inverse, values, duals and right-hand side.
-    """
+    """Keys, the columns in the basis, how many each menu has beside its key, and the numbers."""
 
     key: NDArray[np.int64]
     column: NDArray[np.int64]

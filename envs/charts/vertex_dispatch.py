@@ -50,9 +50,7 @@ _STALLED = 40
 
 
 @compiled
-def dispatch_vertices(
-    start, p, q, cost, columns_p, columns_q, limit, owner, unit, price, warm=COLD
-):
+def dispatch_vertices(start, p, q, cost, columns_p, columns_q, limit, owner, unit, price, warm):
     """Cheapest shares of the vertices of menus.
 
         min  sum(cost * share) + price @ z

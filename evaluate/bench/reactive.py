@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-SUNNY, TIGHT = (0.2, 1.0), (0.0, 0.3)
-
 
 def house_menus(rng: np.random.Generator, houses: Any) -> list[Any]:
     """Charts in active and reactive power of houses at some moment of a day.
@@ -26,8 +24,8 @@ def house_menus(rng: np.random.Generator, houses: Any) -> list[Any]:
     for house in houses:
         capacity = 0.0 if house.battery is None else house.battery.capacity_kwh
         levels = []
-        there = house.car is not None and rng.random() < 0.4
-        most = house.car.power_kw if there else 0.0
+        car = house.car if rng.random() < 0.4 else None
+        there, most = car is not None, 0.0 if car is None else car.power_kw
         energy = np.linspace(0.0, capacity, 6) if capacity > 0.0 else np.zeros(1)
         worth = np.sort(rng.uniform(0.05, 0.4, len(energy) - 1))[::-1]
         stored = np.concatenate([[0.0], np.cumsum(-worth * np.diff(energy))])

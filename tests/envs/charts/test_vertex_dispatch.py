@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flexgym.envs.charts.vertex_basis import MOST_ROWS
 from flexgym.envs.charts.vertex_dispatch import (
+    COLD,
     OPTIMAL,
     TOO_MANY_ROWS,
     dispatch_vertices,
@@ -46,7 +47,7 @@ def check(menus, matrix_p, matrix_q, limit, owner, unit, price):
     start, p, q, cost = menus
     columns = [np.ascontiguousarray(matrix.T) for matrix in (matrix_p, matrix_q)]
     problem = *menus, *columns, limit, owner, unit, price
-    share, dual, broken, status, _, _ = dispatch_vertices(*problem)
+    share, dual, broken, status, _, _ = dispatch_vertices(*problem, COLD)
     assert status == OPTIMAL
     assert share.min() >= 0.0
     np.testing.assert_allclose(np.add.reduceat(share, start[:-1]), 1.0, rtol=0, atol=1e-8)
@@ -75,7 +76,7 @@ def check_warm(problem, total):
     *menus, a, b, limit, owner, unit, price = problem
     half = len(limit) // 2
     parts = [np.ascontiguousarray(part[..., :half]) for part in (a, b, limit, owner, unit)]
-    *_, status, _, basis = dispatch_vertices(*menus, *parts, price)
+    *_, status, _, basis = dispatch_vertices(*menus, *parts, price, COLD)
     assert status == OPTIMAL
     share, _, broken, status, _, _ = dispatch_vertices(*problem, basis)
     assert status == OPTIMAL
@@ -140,7 +141,7 @@ def test_cheapest_vertices_without_limits():
     none = np.zeros((43, 0)), np.zeros((43, 0)), np.zeros(0)
     owner = np.zeros(0, dtype=np.int64)
     share, dual, broken, status, pivots, _ = dispatch_vertices(
-        *menus, *none, owner, np.zeros(0), np.zeros(0)
+        *menus, *none, owner, np.zeros(0), np.zeros(0), COLD
     )
     power = np.add.reduceat(share * menus[1], menus[0][:-1])
     np.testing.assert_array_equal(power, cheapest(*menus)[0])
@@ -168,7 +169,7 @@ def test_a_limit_nobody_can_keep_is_broken_as_little_as_pays():
     rows = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), np.array([-6.0, -2.0])
     owner, unit = np.zeros(2, dtype=np.int64), np.ones(2)
     for price, share, z in ((10.0, 0.2, 2.0), (1e-3, 0.0, 2.0)):
-        found = dispatch_vertices(*menus, *rows, owner, unit, np.array([price]))
+        found = dispatch_vertices(*menus, *rows, owner, unit, np.array([price]), COLD)
         oracle = vertices_with_highs(*menus, *rows, owner, unit, np.array([price]))
         assert found[0] @ menus[3] + price * found[2][0] == pytest.approx(
             oracle[0] @ menus[3] + price * oracle[2][0], abs=1e-12
@@ -183,5 +184,7 @@ def test_more_rows_than_it_has_room_for():
     start = np.arange(0, 2 * n + 1, 2)
     p, cost = np.tile([0.0, 1.0], n), np.tile([0.0, -1.0], n)
     rows = np.eye(n), np.zeros((n, n)), np.full(n, 0.5), np.arange(n), np.ones(n)
-    *_, status, _, _ = dispatch_vertices(start, p, np.zeros(2 * n), cost, *rows, np.full(n, 9.0))
+    *_, status, _, _ = dispatch_vertices(
+        start, p, np.zeros(2 * n), cost, *rows, np.full(n, 9.0), COLD
+    )
     assert status == TOO_MANY_ROWS
