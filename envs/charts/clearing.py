@@ -24,7 +24,7 @@ from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.program import Found, Grid
 from flexgym.envs.charts.reactive import ReactiveProgram, VertexOffers
 from flexgym.envs.errors import ChartError, PowerFlowError
-from flexgym.envs.grid import Network, RadialPowerFlow
+from flexgym.envs.grid import Network, PowerFlowResult, RadialPowerFlow
 from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.grid.tolerance import CLEAN_PERCENT, CLEAN_PU
 from flexgym.envs.household.params import DT_H, Floats
@@ -226,13 +226,27 @@ class Operator:
         return self._reactive.problem(offers, *self._at_own_choices(offers))
 
     def _at_own_choices(self, offers: VertexOffers) -> tuple[LinDistFlow, Floats, Floats]:
-        """The model corrected where everybody takes what it would by itself, and that point."""
+        """The model corrected where everybody takes what it would by itself, and that point.
+
+        The plain model and no power if that breaks limits: the answer will lie elsewhere.
+        """
         grid = self._grid
         p_bus, q_bus = grid.at_buses(offers.own_kw), grid.at_buses(offers.own_kvar)
-        try:
+        if self._is_clean(self._flow.solve(p_bus, q_bus)):
             return grid.plain.corrected(p_bus, q_bus), p_bus, q_bus
-        except PowerFlowError:  # the grid cannot carry it
-            return grid.plain, 0.0 * p_bus, 0.0 * q_bus
+        return grid.plain, 0.0 * p_bus, 0.0 * q_bus
+
+    def _is_clean(self, flow: PowerFlowResult) -> bool:
+        """Whether an AC power flow has a solution and breaks no limit."""
+        low, high = self.band_pu
+        v = flow.v_pu[self._grid.counted]
+        loading = np.concatenate([flow.line_loading_percent, flow.trafo_loading_percent])
+        return bool(
+            flow.converged
+            and (v <= high + CLEAN_PU).all()
+            and (v >= low - CLEAN_PU).all()
+            and (loading <= 100.0 + CLEAN_PERCENT).all()
+        )
 
     def _answer(
         self,
@@ -245,13 +259,6 @@ class Operator:
         flow = self._flow.solve(p_bus, q_bus)
         low, high = self.band_pu
         lines = np.concatenate([flow.line_loading_percent, flow.trafo_loading_percent])
-        v = flow.v_pu[self._grid.counted]
-        clean = bool(
-            flow.converged
-            and (v <= high + CLEAN_PU).all()
-            and (v >= low - CLEAN_PU).all()
-            and (lines <= 100.0 + CLEAN_PERCENT).all()
-        )
         of_bus = np.zeros(self.network.n_bus)
         above, below = found.voltage_eur
         of_bus[self._grid.counted] = 2.0 * (high * above + low * below) / DT_H
@@ -270,6 +277,6 @@ class Operator:
             violation_pu=found.violation_pu,
             violation_kva=found.violation_kva,
             solves=solves,
-            clean=clean,
+            clean=self._is_clean(flow),
             reactive=reactive,
         )

@@ -180,7 +180,7 @@ class _Cuts:
         self._cost = offers.cost + slopes[0] * offers.p + slopes[1] * offers.q
 
     def problem(self) -> tuple[Any, ...]:
-        """Arguments of `dispatch_vertices`."""
+        """Arguments of `dispatch_vertices` but for ``warm``."""
         offers = self._offers
         columns = (np.ascontiguousarray(rows.T) for rows in (self.a, self.b))
         menus = offers.start, offers.p, offers.q, self._cost
@@ -192,7 +192,7 @@ class _Cuts:
         while True:
             done += 1
             problem = self.problem()
-            share, dual, broken, status, _, basis = dispatch_vertices(*problem, basis)
+            share, dual, broken, status, _, basis = dispatch_vertices(*problem, warm=basis)
             if status != OPTIMAL:
                 share, dual, broken = vertices_with_highs(*problem)
             power, q = offers.total(share * offers.p), offers.total(share * offers.q)

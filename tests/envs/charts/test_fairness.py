@@ -135,15 +135,15 @@ def test_most_even_answer_of_the_same_cost(seed, rows):
     np.testing.assert_allclose(np.bincount(of, even), 1.0, rtol=0, atol=1e-9)
     assert unevenness(even) <= unevenness(share) + 1e-6
     slope = sum(2.0 * (w * d)[of] * x for w, d, x in zip(weight, away(even), (p, q), strict=True))
-    least = linprog(
+    bound = linprog(
         np.concatenate([slope, np.zeros(rows)]),
         np.vstack([np.hstack([coefficient, -np.eye(rows)]), [*cost, *[9.0] * rows]]),
         [*limit, total + 1e-9],
         np.hstack([(of == np.arange(count)[:, None]).astype(float), np.zeros((count, rows))]),
         np.ones(count),
     )
-    assert least.status == 0
-    assert least.fun >= slope @ even - 1e-5
+    assert bound.status == 0
+    assert bound.fun >= slope @ even - 1e-5
 
 
 def test_without_a_choice_there_is_no_other_answer():
