@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from flexgym.envs.charts.active import ActiveProgram, Offers
 from flexgym.envs.charts.chart import FlexibilityChart
 from flexgym.envs.charts.program import Found, Grid
-from flexgym.envs.charts.reactive import ReactiveProgram, VertexOffers
+from flexgym.envs.charts.reactive import ReactiveProgram, Tangents, VertexOffers
 from flexgym.envs.errors import ChartError, PowerFlowError
 from flexgym.envs.grid import Network, PowerFlowResult, RadialPowerFlow
 from flexgym.envs.grid.linear import LinDistFlow
@@ -190,9 +190,10 @@ class Operator:
         if reactive == "menu":
             vertices = VertexOffers(menus)
             model, p_bus, q_bus = self._at_own_choices(vertices)
+            tangents: Tangents = []
 
             def solve() -> Found:
-                return self._reactive.solve(vertices, model, p_bus, q_bus, fair)
+                return self._reactive.solve(vertices, model, p_bus, q_bus, fair, tangents)
 
         else:
             offers = Offers(menus)

@@ -37,6 +37,9 @@ _LOSS_KW = 0.03
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 """Where the losses get tangents, between the last AC point and the answer that asks for them."""
 
+Tangents = list[tuple[NDArray[np.intp], Floats, Floats, Floats]]
+"""Branches, cosines and sines of a direction of power, and radii, see `_Cuts`."""
+
 
 class VertexOffers:
     """The vertices of all menus side by side.
@@ -92,7 +95,13 @@ class ReactiveProgram:
         self._n, self._branches = n, branches
 
     def solve(
-        self, offers: VertexOffers, model: LinDistFlow, p_bus: Floats, q_bus: Floats, fair: bool
+        self,
+        offers: VertexOffers,
+        model: LinDistFlow,
+        p_bus: Floats,
+        q_bus: Floats,
+        fair: bool = False,
+        tangents: Tangents | None = None,
     ) -> Found:
         """Cheapest powers of the menus.
 
@@ -102,8 +111,10 @@ class ReactiveProgram:
             p_bus: Active powers at the point of its correction, shape (bus,), kW; else zeros.
             q_bus: Reactive powers there, kvar.
             fair: Whether to spread the activation evenly among answers of the same cost.
+            tangents: Those that the solves of a period have needed so far; more are added.
         """
-        cuts = _Cuts(self, offers, model, p_bus, q_bus)
+        tangents = [] if tangents is None else tangents
+        cuts = _Cuts(self, offers, model, p_bus, q_bus, tangents)
         share, dual, broken, power, q = cuts.solve(fair)
         return self._found(offers, model, cuts, share, dual, broken, power, q)
 
@@ -111,7 +122,7 @@ class ReactiveProgram:
         self, offers: VertexOffers, model: LinDistFlow, p_bus: Floats, q_bus: Floats
     ) -> tuple[Any, ...]:
         """The last program of `solve`, tangents included: arguments of `dispatch_vertices`."""
-        cuts = _Cuts(self, offers, model, p_bus, q_bus)
+        cuts = _Cuts(self, offers, model, p_bus, q_bus, [])
         cuts.solve(fair=False)
         return cuts.problem()
 
@@ -159,6 +170,7 @@ class _Cuts:
         model: LinDistFlow,
         p_bus: Floats,
         q_bus: Floats,
+        tangents: Tangents,
     ) -> None:
         grid = program._grid
         self._program, self._offers = program, offers
@@ -178,6 +190,12 @@ class _Cuts:
             for factor in (model.loss_factor, model.loss_factor_q)
         ]
         self._cost = offers.cost + slopes[0] * offers.p + slopes[1] * offers.q
+        # Those of the last point are as good around this one: the functions have one shape.
+        before = tangents.copy()
+        tangents.clear()
+        self._tangents = tangents
+        for tangent in before:
+            self._cut(*tangent)
 
     def problem(self) -> tuple[Any, ...]:
         """Arguments of `dispatch_vertices` but for ``warm``."""
@@ -222,32 +240,27 @@ class _Cuts:
         if self._program._grid.loss_eur_per_kwh == 0.0 or missing.sum() <= _LOSS_KW:
             lossy = lossy[:0]
         if len(loaded):
-            cos, sin = p[loaded] / apparent[loaded], r[loaded] / apparent[loaded]
-            limit = self._cap[loaded] - cos * self._flow[0][loaded] - sin * self._flow[1][loaded]
-            self._append(loaded, cos, sin, limit, 2 * n + loaded, np.ones(len(loaded)))
+            size = apparent[loaded]
+            self._cut(loaded, p[loaded] / size, r[loaded] / size, np.full(len(loaded), np.nan))
         if len(lossy):
-            cos, sin = dp[lossy] / away[lossy], dq[lossy] / away[lossy]
-            shift = [self._flow[k][lossy] - self._reference[k][lossy] for k in (0, 1)]
-            none = cos * shift[0] + sin * shift[1]
+            size = away[lossy]
             for step in _STEPS:
-                radius = step * away[lossy]
-                unit = 0.5 / (self._kappa[lossy] * radius)
-                owner = 2 * n + branches + lossy
-                self._append(lossy, cos, sin, 0.5 * radius - none, owner, unit)
+                self._cut(lossy, dp[lossy] / size, dq[lossy] / size, step * size)
         return len(loaded) + len(lossy) > 0
 
-    def _append(
-        self,
-        branch: NDArray[np.intp],
-        cos: Floats,
-        sin: Floats,
-        limit: Floats,
-        owner: NDArray[np.intp],
-        unit: Floats,
-    ) -> None:
-        through = self._program._through[branch]
-        self.a = np.vstack([self.a, cos[:, None] * through])
-        self.b = np.vstack([self.b, sin[:, None] * through])
-        self.limit = np.concatenate([self.limit, limit])
+    def _cut(self, branch: NDArray[np.intp], cos: Floats, sin: Floats, radius: Floats) -> None:
+        """Add tangents in a direction: of losses at a radius, of ratings where that is nan."""
+        self._tangents.append((branch, cos, sin, radius))
+        n, branches, through = self._program._n, self._program._branches, self._program._through
+        none = cos * self._flow[0][branch] + sin * self._flow[1][branch]
+        if np.isnan(radius[0]):
+            limit, owner, unit = self._cap[branch], 2 * n + branch, np.ones(len(branch))
+        else:
+            limit = 0.5 * radius
+            limit += cos * self._reference[0][branch] + sin * self._reference[1][branch]
+            owner, unit = 2 * n + branches + branch, 0.5 / (self._kappa[branch] * radius)
+        self.a = np.vstack([self.a, cos[:, None] * through[branch]])
+        self.b = np.vstack([self.b, sin[:, None] * through[branch]])
+        self.limit = np.concatenate([self.limit, limit - none])
         self.owner = np.concatenate([self.owner, owner])
         self.unit = np.concatenate([self.unit, unit])

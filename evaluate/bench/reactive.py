@@ -49,7 +49,7 @@ def house_menus(rng: np.random.Generator, houses: Any) -> list[Any]:
         energy = np.linspace(0.0, capacity, 6) if capacity > 0.0 else np.zeros(1)
         worth = np.sort(rng.uniform(0.05, 0.4, len(energy) - 1))[::-1]
         stored = np.append(0.0, np.cumsum(-worth * np.diff(energy)))
-        car = house.car if rng.random() < 0.4 else None
+        car = house.car if rng.random() < 0.7 else None
         powers, charged = np.zeros(1), np.zeros(1)
         if car is not None:
             powers = np.linspace(0.0, car.power_kw, 4)
@@ -62,7 +62,7 @@ def house_menus(rng: np.random.Generator, houses: Any) -> list[Any]:
         menus.append(
             house_chart(
                 house_row(house),
-                capacity * min(max(rng.normal(full, 0.1), 0.0), 1.0),
+                capacity * min(max(rng.normal(full, 0.05), 0.0), 1.0),
                 rng.gamma(2.0, 0.4),
                 house.pv_kwp * sun * rng.uniform(0.85, 1.0),
                 buy,
@@ -203,7 +203,7 @@ def dispatch_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
     rng, fixed = np.random.default_rng(seed), FixedRows(scenario)
     menus = [house_menus(rng, scenario.houses()) for _ in range(PERIODS)]
     problems = [fixed.problem(each) for each in menus]
-    found = [dispatch_vertices(*problem, COLD) for problem in problems]  # also compiles
+    found = [dispatch_vertices(*problem, warm=COLD) for problem in problems]  # also compiles
     binding = np.array([dual > 1e-9 for _, dual, *_ in found])
     rival = WarmHighs(np.flatnonzero(binding.any(axis=0)))
     worst = 0.0
@@ -212,7 +212,9 @@ def dispatch_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
         worst = max(worst, abs(rival.solve(problem) - cost))
     ours, theirs, clock = [], [], []
     for _ in range(repeats):
-        ours.append(seconds(lambda: [dispatch_vertices(*problem, COLD) for problem in problems]))
+        ours.append(
+            seconds(lambda: [dispatch_vertices(*problem, warm=COLD) for problem in problems])
+        )
         rival.clock_s = 0.0
         theirs.append(seconds(lambda: [rival.solve(problem) for problem in problems]))
         clock.append(rival.clock_s)
