@@ -35,6 +35,9 @@ _STRICT = 1000.0
 _MARGIN_PU, _MARGIN = 2e-5, 2e-4
 """Kept from voltage limits (pu) and ratings (share): the linear model is exact at a point only."""
 
+_HALVINGS = 6
+"""Power flows that look for a first operating point."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cleared:
@@ -229,13 +232,21 @@ class Operator:
     def _at_own_choices(self, offers: VertexOffers) -> tuple[LinDistFlow, Floats, Floats]:
         """The model corrected where everybody takes what it would by itself, and that point.
 
-        The plain model and no power if that breaks limits: the answer will lie elsewhere.
+        If that breaks limits, at about as much of it as does not: the answer will be nearer.
         """
         grid = self._grid
         p_bus, q_bus = grid.at_buses(offers.own_kw), grid.at_buses(offers.own_kvar)
-        if self._is_clean(self._flow.solve(p_bus, q_bus)):
-            return grid.plain.corrected(p_bus, q_bus), p_bus, q_bus
-        return grid.plain, 0.0 * p_bus, 0.0 * q_bus
+        low, high, share = 0.0, 1.0, 1.0
+        for _ in range(_HALVINGS):
+            if self._is_clean(self._flow.solve(share * p_bus, share * q_bus)):
+                low = share
+                if low == high:
+                    break
+            else:
+                high = share
+            share = 0.5 * (low + high)
+        p_bus, q_bus = low * p_bus, low * q_bus
+        return grid.plain.corrected(p_bus, q_bus), p_bus, q_bus
 
     def _is_clean(self, flow: PowerFlowResult) -> bool:
         """Whether an AC power flow has a solution and breaks no limit."""
