@@ -176,12 +176,12 @@ def set_duals(m, menus, rows, basis):
 def replace(m, out, enter, menus, rows, basis):
     """Let a column take the place of another; whether the numbers allow it."""
     V, inverse = len(menus.cost), basis.inverse
-    column = np.zeros(m)
+    entry, column = np.empty(m), np.zeros(m)
     for k in range(m):
-        entry = entry_of(k, enter, menus, rows, basis)
-        if entry != 0.0:
-            for i in range(m):
-                column[i] += inverse[i, k] * entry
+        entry[k] = entry_of(k, enter, menus, rows, basis)
+    for i in range(m):
+        for k in range(m):
+            column[i] += inverse[i, k] * entry[k]
     if abs(column[out]) < NEGLIGIBLE:
         return False
     leave = basis.column[out]

@@ -233,7 +233,7 @@ def _leaving(m, menus, rows, basis, bland):
             basis.inverse[out, k] = -basis.inverse[out, k]
         key, j = basis.key[menu], basis.column[out]
         basis.has[j], basis.has[key] = False, True
-        basis.column[out] = key
+        basis.column[out], value[out] = key, worst
         rekey(menu, j, m, menus, rows, basis)
     return out
 
@@ -292,23 +292,22 @@ def _next_vertex(h, bland, menus, basis, gain, effect, ratio, best):
 @compiled
 def _next_other(m, out, bland, V, rows, basis):
     """Slack or violation whose reduced cost falls to zero first, and when."""
+    fall, worth = np.zeros(len(rows.price)), rows.price.copy()
+    for k in range(m):
+        r = rows.at[k]
+        fall[rows.owner[r]] += rows.unit[r] * basis.inverse[out, k]
+        worth[rows.owner[r]] += rows.unit[r] * basis.dual[k]
     column, first, size = -1, np.inf, 0.0
     for k in range(m):
         group = rows.owner[rows.at[k]]
         for j in (V + k, V + MOST_ROWS + group):
             if basis.has[j]:
                 continue
+            drop, rest = fall[group], worth[group]
             if j == V + k:
-                drop, worth = -basis.inverse[out, k], -basis.dual[k]
-            else:
-                drop, worth = 0.0, rows.price[group]
-                for other in range(m):
-                    r = rows.at[other]
-                    if rows.owner[r] == group:
-                        drop += rows.unit[r] * basis.inverse[out, other]
-                        worth += rows.unit[r] * basis.dual[other]
+                drop, rest = -basis.inverse[out, k], -basis.dual[k]
             if drop > NEGLIGIBLE:
-                t = max(worth, 0.0) / drop
+                t = max(rest, 0.0) / drop
                 tie = abs(t - first) <= _TIE
                 if (t < first and not tie) or (tie and (j < column if bland else drop > size)):
                     column, first, size = j, t, drop

@@ -15,6 +15,8 @@ RATIO = "43 P-Q menus, dispatch times faster than warm HiGHS"
 PERIOD = "43 P-Q menus: clearing, AC check and settlement of a period, ms"
 CEILINGS = {PERIOD: 20.0}
 PERIODS = 48
+BIASES = (-0.1, 0.0, 0.1)
+"""Costs on top of the menus' own, EUR/kW: everybody would draw, is content, or would feed in."""
 SIDES = 16
 """Of the polygon that stands for a branch's apparent power in the program with fixed rows."""
 
@@ -107,12 +109,12 @@ class FixedRows:
         self.unit = np.where(self.owner < n, 1.0, 1.0 / size)
         self.price = np.full(n + branches, 1e3)
 
-    def problem(self, menus: list[Any]) -> tuple[Any, ...]:
-        """Arguments of `dispatch_vertices` but for ``warm``."""
+    def problem(self, menus: list[Any], bias: float) -> tuple[Any, ...]:
+        """Arguments of `dispatch_vertices` but for ``warm``; ``bias`` EUR/kW on top of the costs."""
         parts = [menu.vertices for menu in menus]
         start = np.append(0, np.cumsum([len(part) for part in parts]))
-        vertices = np.ascontiguousarray(np.concatenate(parts).T)
-        return start, *vertices, *self.columns, self.limit, self.owner, self.unit, self.price
+        p, q, cost = np.ascontiguousarray(np.concatenate(parts).T)
+        return start, p, q, cost + bias * p, *self.columns, self.limit, self.owner, self.unit, self.price
 
 
 class WarmHighs:
@@ -202,7 +204,7 @@ def dispatch_rows(repeats: int, seed: int) -> list[dict[str, Any]]:
     scenario = FeederScenario.create("stress")
     rng, fixed = np.random.default_rng(seed), FixedRows(scenario)
     menus = [house_menus(rng, scenario.houses()) for _ in range(PERIODS)]
-    problems = [fixed.problem(each) for each in menus]
+    problems = [fixed.problem(each, rng.choice(BIASES)) for each in menus]
     found = [dispatch_vertices(*problem, warm=COLD) for problem in problems]  # also compiles
     binding = np.array([dual > 1e-9 for _, dual, *_ in found])
     rival = WarmHighs(np.flatnonzero(binding.any(axis=0)))
