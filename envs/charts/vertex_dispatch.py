@@ -281,11 +281,14 @@ def _next_vertex(h, bland, menus, basis, gain, effect, ratio, best):
     first, at, size = np.inf, -1, 0.0
     for v in range(menus.start[h], menus.start[h + 1]):
         drop = most - ep * p[v] - eq * q[v]
-        if drop > NEGLIGIBLE and not basis.has[v]:
-            t = max(cost[v] - gp * p[v] - gq * q[v] - zero, 0.0) / drop
-            tie = abs(t - first) <= _TIE
-            if (t < first and not tie) or (tie and drop > size and not bland):
-                first, at, size = t, v, drop
+        if drop <= NEGLIGIBLE:
+            continue
+        rest = max(cost[v] - gp * p[v] - gq * q[v] - zero, 0.0)
+        if rest > (first + _TIE) * drop or basis.has[v]:
+            continue
+        t = rest / drop
+        if t < first - _TIE or (drop > size and not bland):
+            first, at, size = t, v, drop
     ratio[h], best[h] = first, at
 
 
