@@ -114,7 +114,17 @@ class FixedRows:
         parts = [menu.vertices for menu in menus]
         start = np.append(0, np.cumsum([len(part) for part in parts]))
         p, q, cost = np.ascontiguousarray(np.concatenate(parts).T)
-        return start, p, q, cost + bias * p, *self.columns, self.limit, self.owner, self.unit, self.price
+        return (
+            start,
+            p,
+            q,
+            cost + bias * p,
+            *self.columns,
+            self.limit,
+            self.owner,
+            self.unit,
+            self.price,
+        )
 
 
 class WarmHighs:
