@@ -110,7 +110,7 @@ class FixedRows:
         self.price = np.full(n + branches, 1e3)
 
     def problem(self, menus: list[Any], bias: float) -> tuple[Any, ...]:
-        """Arguments of `dispatch_vertices` but for ``warm``; ``bias`` EUR/kW on top of the costs."""
+        """Arguments of `dispatch_vertices` but ``warm``; ``bias`` EUR/kW on top of the costs."""
         parts = [menu.vertices for menu in menus]
         start = np.append(0, np.cumsum([len(part) for part in parts]))
         p, q, cost = np.ascontiguousarray(np.concatenate(parts).T)
