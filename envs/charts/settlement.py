@@ -3,7 +3,8 @@
 `pay_as_bid` and `pay_marginal` leave nobody worse off than its own choice of the moment: each
 chart is convex, and at the answer every house would choose just that power if it paid the grid's
 price. `pay_for_plan` compares with a plan for the day. Money goes from the operator to the houses;
-a deficit, to be financed by network tariffs.
+a deficit, to be financed by network tariffs. The menus must be those
+that were cleared: with reactive power chosen, their costs are the answer's.
 """
 
 from __future__ import annotations
@@ -51,10 +52,17 @@ def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlemen
 
 
 def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
-    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice."""
+    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice.
+
+    Reactive power counts where it was chosen inside the menus.
+    """
+    harm = harms(menus, cleared)
     own = np.array([menu.best_power_kw for menu in menus])
-    price = cleared.price_eur_per_kwh.sum(axis=0)
-    return Settlement(DT_H * price * (own - cleared.power_kw), harms(menus, cleared))
+    paid = cleared.price_eur_per_kwh.sum(axis=0) * (own - cleared.power_kw)
+    if cleared.reactive == "menu":
+        own_kvar = np.array([menu.best[1] for menu in menus])
+        paid += cleared.price_eur_per_kvarh.sum(axis=0) * (own_kvar - cleared.q_kvar)
+    return Settlement(DT_H * paid, harm)
 
 
 def pay_for_plan(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, power_kw: ArrayLike) -> Floats:
@@ -113,6 +121,8 @@ def harms(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
             f"got {len(menus)} menus for an answer to {len(cleared.power_kw)}; expected those "
             "that were cleared."
         )
+    if cleared.reactive == "menu":
+        return cleared.cost_eur - np.array([menu.cost_eur.min() for menu in menus])
     harm = np.empty(len(menus))
     for h, (menu, power) in enumerate(zip(menus, cleared.power_kw, strict=True)):
         x = menu.power_kw

@@ -66,6 +66,9 @@ class LinDistFlow:
         flow_kvar: The same for reactive power.
         rating_kva: Apparent power at 100 % loading and the slack's voltage, shape (branch,).
         cap_kw: Active power at 100 % loading where the correction sets it, else NaN.
+        cap_kva: Apparent power at 100 % loading, shape (branch,): the rating, or what the
+            correction has set where loading was above 50 %.
+        loss_kw_per_kva2: Losses per squared apparent power at the slack's voltage, shape (branch,).
         losses_kw: Losses without power (corrected models; the plain one is lossless: 0).
         loss_factor: Loss per active power drawn at a bus, shape (bus,), kW per kW.
         loss_factor_q: Loss per reactive power drawn at a bus, shape (bus,), kW per kvar.
@@ -97,6 +100,12 @@ class LinDistFlow:
         self.flow_kvar: Floats = share * (below @ shunt_kvar) - square * element[:, B_PARENT]
         self.rating_kva: Floats = 100.0 * network.slack_pu / element[:, W_PARENT]
         self.cap_kw: Floats = np.full(len(element), np.nan)
+        self.cap_kva: Floats = self.rating_kva
+        # Elements side by side carry shares of their branch's power, and of its losses.
+        own = branch[tree.element_node[_rows(network)], R] / square
+        self.loss_kw_per_kva2: Floats = np.divide(
+            own, share, out=np.zeros_like(own), where=share > 0
+        )
         self.losses_kw = 0.0
         self.loss_factor: Floats = np.zeros(network.n_bus)
         self.loss_factor_q: Floats = np.zeros(network.n_bus)
@@ -142,13 +151,16 @@ class LinDistFlow:
         heavy &= np.abs(flow.real) > _LEAST_ACTIVE_SHARE * np.abs(flow)
         cap = np.full(len(flow), np.nan)
         cap[heavy] = 100.0 * np.abs(flow.real[heavy]) / point.loading_percent[heavy]
+        loaded = point.loading_percent > _CORRECT_ABOVE_PERCENT
+        cap_kva = self.rating_kva.copy()
+        cap_kva[loaded] = 100.0 * np.abs(flow[loaded]) / point.loading_percent[loaded]
         factor, factor_q = point.loss_factors(self._impedance)
         linear_kw, linear_kvar = self.flows(p, q)
         model = copy(self)
         model.w_pu = self.w_pu + point.v_pu**2 - self.squared_voltage(p, q)
         model.flow_kw = self.flow_kw + flow.real - linear_kw
         model.flow_kvar = self.flow_kvar + flow.imag - linear_kvar
-        model.cap_kw = cap
+        model.cap_kw, model.cap_kva = cap, cap_kva
         model.losses_kw = float(point.losses_kw - factor @ p - factor_q @ q)
         model.loss_factor, model.loss_factor_q = factor, factor_q
         return model
