@@ -8,7 +8,7 @@ from time import process_time
 import numpy as np
 
 from flexgym.envs.charts import FlexibilityChart
-from flexgym.envs.charts.capability import Capability, capability, kink_powers
+from flexgym.envs.charts.capability import Capability, capability
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.clearing import Cleared
 from flexgym.envs.charts.construction import house_chart
@@ -20,6 +20,8 @@ from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.household import pv_shares
 from flexgym.policies.planning import Planner
+
+_NO_KINKS = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,8 @@ class _Teller:
         self._soc = float(homes.soc_kwh[row])
         self._load, self._pv, buy, sell = (float(x) for x in homes.now[:, row])
         self._limits: Capability = capability(homes.house(row))
-        self._ahead: CarLevels = planner.ahead(homes, row, kink_powers(self._limits, self._pv))
+        # Of reactive power nothing is asked, so where the inverter's polygon bends is no matter.
+        self._ahead: CarLevels = planner.ahead(homes, row, _NO_KINKS)
         self.menu = house_chart(
             self._house, self._soc, self._load, self._pv, buy, sell, self._ahead, self._limits
         )

@@ -181,7 +181,7 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
     return Menus(known[name](), name=name)
 
 
-AWARE_ROUNDS, AWARE_AGAIN = 3, 4
+AWARE_ROUNDS, AWARE_AGAIN = 3, 8
 """Rehearsals before the day, and periods until the rest of it is rehearsed once more."""
 MENUS = (
     "menus-agnostic",
@@ -192,7 +192,7 @@ MENUS = (
     "menus-aware-foresight",
 )
 """Houses without a look ahead; with the forecast's mean, planned anew every period; with every
-outcome and its probability; with the mean and prices of the grid, rehearsed every hour; with the
+outcome and its probability; with the mean and prices of the grid, rehearsed every two hours; with the
 day known, without and with prices of the grid."""
 _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {

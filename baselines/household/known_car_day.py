@@ -60,6 +60,14 @@ class KnownCarDay(ABC):
         """Whether the car is plugged in in period t."""
         return t < self.periods and bool(plugged(self._visits[t], t))
 
+    def _check_car(self, car_kwh: float) -> None:
+        capacity = self._house[CAR_CAPACITY]
+        if not -1e-9 <= car_kwh <= capacity + 1e-9:
+            raise StateError(
+                f"car_kwh is {car_kwh:g}; expected an energy in [0, {capacity:g}] kWh, the car's "
+                "capacity."
+            )
+
     def _leaves(self, t: int) -> bool:
         return self.plugged(t) and self._visits[t, DEPARTURE] == t + 1
 
@@ -116,11 +124,7 @@ class KnownCarDay(ABC):
         least, most = stored(np.array([low, high])).clip(0.0, house[CAPACITY]).tolist()
         first = last = 0.0
         if self.plugged(t):
-            if not -1e-9 <= car_kwh <= house[CAR_CAPACITY] + 1e-9:
-                raise StateError(
-                    f"car_kwh is {car_kwh:g}; expected an energy in [0, {house[CAR_CAPACITY]:g}] "
-                    "kWh, the car's capacity."
-                )
+            self._check_car(car_kwh)
             ends = np.empty(4)
             reaching(house, car_kwh, np.array([max(visit[TARGET_KWH], car_kwh)]), ends)
             first, last = (float(car_kwh + car_change(house, u)) for u in ends[[0, 2]])

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 
 from flexgym.envs.charts.recursion import convolve
 from flexgym.envs.compiled import compiled
-from flexgym.envs.household.dynamics import BUY, CAPACITY, LOAD, PV, RETENTION, SELL
+from flexgym.envs.household.dynamics import (
+    BUY,
+    CAPACITY,
+    CAR_POWER,
+    LOAD,
+    PV,
+    RETENTION,
+    SELL,
+    car_change,
+    car_power,
+    next_soc,
+    store_range,
+)
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.stage import STAGE_PIECES, priced_stage_cost, stage_cost
 
@@ -292,6 +304,56 @@ def bends(stage, lines, least, most, first, last, marks, levels):
         before[:used] = active[:used]
         n_before, start = used, e
     return n, low, high
+
+
+@compiled
+def ahead(stage, lines, soc_kwh, car_kwh, top_kwh, kinks_kw, car_kw, starts, x, y):
+    """Functions of the battery's energy beside each power of the car that counts.
+
+    Args:
+        stage: Stage of the next period, see `dearest`.
+        lines: Likewise.
+        soc_kwh: State of charge now, kWh.
+        car_kwh: Energy in the car now, kWh; 0 while it is away.
+        top_kwh: Energy at which charging ends, kWh.
+        kinks_kw: Battery powers at which the cost bends besides idling, kW.
+        car_kw: Room, overwritten: powers of the car, kW.
+        starts: Room for one more, overwritten: where each function begins in ``x`` and ``y``.
+        x: Room, overwritten: energies at which they bend, kWh.
+        y: Values there, EUR.
+
+    Returns:
+        Number of powers, or -1 where the room was too small.
+    """
+    house = lines.house
+    low, high = store_range(house, soc_kwh)
+    marks = np.empty(len(kinks_kw) + 1)
+    marks[0] = next_soc(house, soc_kwh, 0.0)
+    for k in range(len(kinks_kw)):
+        marks[k + 1] = next_soc(house, soc_kwh, min(max(kinks_kw[k], low), high))
+    least, most = next_soc(house, soc_kwh, low), next_soc(house, soc_kwh, high)
+    last = car_kwh
+    if lines.span[2]:
+        room = max(top_kwh - car_kwh, 0.0)
+        last += car_change(house, min(house[CAR_POWER], car_power(house, room)))
+    levels = np.empty(len(car_kw))
+    n, bottom, top = bends(stage, lines, least, most, car_kwh, last, marks, levels)
+    if n < 0:
+        return -1
+    levels = np.sort(levels[:n])
+    starts[0] = 0
+    m = 0
+    for k in range(n):
+        c = levels[k]
+        if k > 0 and c - levels[k - 1] <= 1e-9:
+            continue
+        begin = starts[m]
+        used = along_battery(stage, lines, bottom, top, c, least, most, x[begin:], y[begin:])
+        if used < 0:
+            return -1
+        car_kw[m], starts[m + 1] = car_power(house, c - car_kwh), begin + used
+        m += 1
+    return m
 
 
 @compiled

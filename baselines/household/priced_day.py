@@ -17,19 +17,18 @@ import numpy as np
 from flexgym.baselines.household.known_car_day import KnownCarDay
 from flexgym.baselines.household.price_lines import (
     Lines,
+    ahead,
     along_battery,
     at_price,
-    bends,
     dearest,
 )
 from flexgym.baselines.household.two_store_problem import apart
-from flexgym.envs.errors import StateError
+from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
     ARRIVAL_KWH,
     BUY,
     CAPACITY,
-    CAR_CAPACITY,
     CAR_DISCHARGE,
     CAR_ETA_C,
     CAR_MISSED,
@@ -74,7 +73,7 @@ class _Stretch:
         k, stages = len(prices), self.last - self.first + 1
         x, y = end
         wide = np.diff(x)
-        room = 32 * stages * min(k, 16)
+        room = 32 * stages * min(k, 64)
         self._lines = Lines(
             prices, house, series, np.array([*span, self.plugged]), left + y[0], np.diff(y) / wide,
             wide, np.zeros(2, np.int64), np.zeros(k, np.bool_), np.empty((k, stages + 1), np.int64),
@@ -111,16 +110,18 @@ class _Stretch:
                 return x[:n], y[:n]
             room *= 4
 
-    def levels(
-        self, t: int, box: tuple[float, float, float, float], marks: Floats
-    ) -> tuple[Floats, int, int]:
-        """Energies of the car between which V is linear along lines; see `bends`."""
-        room = 256
+    def ahead(
+        self, t: int, soc_kwh: float, car_kwh: float, top_kwh: float, kinks_kw: Floats
+    ) -> CarLevels:
+        """Functions after period t beside each power of the car; see `ahead`."""
+        room = 64
         while True:
-            levels = np.empty(room)
-            n, low, high = self._ask(bends, t, *box, marks, levels)
-            if n > 0:
-                return levels[:n], low, high
+            car_kw, starts = np.empty(room), np.empty(room + 1, dtype=np.int64)
+            x, y = np.empty(16 * room), np.empty(16 * room)
+            m = self._ask(ahead, t + 1, soc_kwh, car_kwh, top_kwh, kinks_kw, car_kw, starts, x, y)
+            if m > 0:
+                end = starts[m]
+                return CarLevels(car_kw[:m], starts[: m + 1], x[:end], y[:end])
             room *= 4
 
 
@@ -191,31 +192,30 @@ class PricedDay(KnownCarDay):
         if not stretch.plugged:
             value, slope, _ = stretch.line(t, soc_kwh, 0.0)
             return value, slope, 0.0
-        capacity = self._house[CAR_CAPACITY]
-        if not -1e-9 <= car_kwh <= capacity + 1e-9:
-            raise StateError(
-                f"car_kwh is {car_kwh:g}; expected an energy in [0, {capacity:g}] kWh, the car's "
-                "capacity."
-            )
+        self._check_car(car_kwh)
         # Charging ends at the target: what is above it stays, and is worth nothing more.
         top = max(self._visits[t, TARGET_KWH], self._visits[t, ARRIVAL_KWH])
         value, slope, of_car = stretch.line(t, soc_kwh, min(car_kwh, top))
         return value, slope, of_car if car_kwh < top else 0.0
 
+    def _ahead(self, t: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> CarLevels:
+        """See `KnownCarDay`."""
+        stretch = self._stretches[self._stretch_of[t]]
+        if t + 1 == stretch.last:
+            return super()._ahead(t, soc_kwh, car_kwh, kinks_kw)
+        if not stretch.plugged:
+            return stretch.ahead(t, soc_kwh, 0.0, 0.0, kinks_kw)
+        self._check_car(car_kwh)
+        top = max(float(self._visits[t, TARGET_KWH]), car_kwh)
+        return stretch.ahead(t, soc_kwh, car_kwh, top, kinks_kw)
+
     def _levels(
         self, t: int, car_kwh: float, box: tuple[float, float, float, float], marks: Floats
     ) -> tuple[Floats, list[tuple[Floats, Floats]]]:
         """See `KnownCarDay`."""
+        # Only at the end of a stretch: before, `_ahead` has all in one.
         stretch = self._stretches[self._stretch_of[t]]
-        least, most, first, last = box
-        if t + 1 < stretch.last:
-            if not stretch.plugged:
-                return np.zeros(1), [stretch.function(t + 1, 0.0, least, most)]
-            levels, low, high = stretch.levels(t + 1, box, marks)
-            levels = apart(np.append(levels, car_kwh), _SAME_KWH)
-            return levels, [
-                stretch.function(t + 1, float(c), least, most, low, high) for c in levels
-            ]
+        _, _, first, last = box
         x, y = stretch.end
         if not stretch.plugged:
             return np.zeros(1), [(x, y)]
