@@ -1,8 +1,8 @@
-"""What the comparison of policies on the feeder adds to their costs: gaps, payments, effort."""
+"""What the comparison of policies on the feeder adds to their costs: gaps and their parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from flexgym.evaluate.feeder_sample import Days
 from flexgym.evaluate.score import mean_interval
 
-Cell = Callable[[dict[str, Any], int], str]
 REFERENCE = "centralised"
 PARTS = {
     "lack of prediction": ("menus-agnostic", "menus-forecast"),
@@ -54,54 +53,3 @@ def menu_figures(played: Days) -> dict[str, float]:
             most = name.endswith(("_worst_eur", "_most"))
             found[name] = float(known.max() if most else known.mean())
     return found
-
-
-def _per_house_s(row: dict[str, Any], houses: int) -> str:
-    return f"{row['plan_s'] / houses:.2f}" if "plan_s" in row else ""
-
-
-def _per_house_ms(row: dict[str, Any], houses: int) -> str:
-    return f"{1e3 * row['menu_s'] / houses / 96:.2f}" if "menu_s" in row else ""
-
-
-def _operator_ms(row: dict[str, Any], houses: int) -> str:
-    return f"{1e3 * row['clear_s'] / 96:.1f}" if "clear_s" in row else ""
-
-
-def _plain(key: str, form: str) -> Cell:
-    return lambda row, houses: format(row[key], form) if key in row else ""
-
-
-def _rule(rule: str) -> Cell:
-    def cell(row: dict[str, Any], houses: int) -> str:
-        if f"{rule}_deficit_eur" not in row:
-            return ""
-        worse, worst = row[f"{rule}_worse"], row[f"{rule}_worst_eur"]
-        text = f"{row[f'{rule}_deficit_eur']:.1f}"
-        return f"{text}; {worse:.0f} (by {worst:.2f})" if worst > 1e-6 else f"{text}; 0"
-
-    return cell
-
-
-LINES = {
-    "least any fair rule pays, EUR/day": _plain("least_deficit_eur", ".1f"),
-    "pay-as-bid: paid; houses worse off (by EUR)": _rule("pay-as-bid"),
-    "DLMP, own choice of the moment": _rule("marginal"),
-    "DLMP, plan of the day": _rule("day-plan"),
-    "Jain's index of the latter's payments": _plain("day-plan_jain", ".2f"),
-    "gain of a plan declared 10 % too large, EUR": _plain("inflation_gain_eur", ".2f"),
-    "menus moved from own choice, %": _plain("moved_percent", ".1f"),
-    "periods without a feasible answer": _plain("infeasible_periods", ".1f"),
-    "feasible periods that AC finds violated": _plain("unclean_periods", ".1f"),
-    "bytes a house and period": _plain("bytes_per_period", ".0f"),
-    "offline, s a house": _per_house_s,
-    "online, ms a house and period": _per_house_ms,
-    "online, ms an operator and period": _operator_ms,
-}
-"""Further lines of the table: cells from a row and the number of houses."""
-
-
-def lines(rows: Sequence[dict[str, Any]], houses: int) -> dict[str, list[str]]:
-    """Those of `LINES` that some policy has a figure for."""
-    found = {label: [cell(row, houses) for row in rows] for label, cell in LINES.items()}
-    return {label: cells for label, cells in found.items() if any(cells)}

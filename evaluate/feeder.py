@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ENV_ID = "flexgym/Feeder-v0"
 DAYS = 4
 DEFAULT = (
-    "unmanaged,droop,selfish,menus-agnostic,menus-forecast,menus,menus-aware,menus-foresight,"
+    "unmanaged,droop,selfish,menus-agnostic,menus-constant,menus-forecast,menus,menus-aware,menus-foresight,"
     "menus-aware-foresight,central-mpc,centralised"
 )
 MEANS = (
@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
+    from flexgym.evaluate.feeder_tables import markdown_tables
     from flexgym.evaluate.report import block_marks, update_block
 
     if arguments.document:
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "feeder", markdown_table(results))
+        update_block(arguments.document, "feeder", markdown_tables(results))
     files = "results.json, results.csv, episodes.csv, day.png, worst.png"
     print(f"wrote {folder}/{files}{', worst.gif' if arguments.animation else ''}")
     return 0
@@ -141,6 +142,7 @@ def evaluate(
     from flexgym.evaluate.comparison import gap_parts
     from flexgym.evaluate.feeder_pictures import feeder_pictures
     from flexgym.evaluate.feeder_sample import FeederDays
+    from flexgym.evaluate.feeder_tables import print_tables
     from flexgym.policies.feeder import named
 
     if feeder_days < 2:
@@ -182,7 +184,7 @@ def evaluate(
     report.write_csv(out / "episodes.csv", _episodes(days, played))
     last = named(names[-1], cache=SolutionCache(solved) if solved else None)
     feeder_pictures(out, days, played, last, animation=animation)
-    print_table(results)
+    print_tables(results)
     return results
 
 
@@ -268,93 +270,3 @@ def _episodes(days: FeederDays, played: Sequence[Days]) -> list[dict[str, Any]]:
         for one in played
         for i in range(len(days))
     ]
-
-
-COLUMNS = {
-    "social cost, EUR/day": lambda row: f"{row['cost_eur']['mean']:.1f}",
-    "bills": lambda row: f"{row['bill_eur']:.1f}",
-    "days with violations, %": lambda row: _interval(row["days_any_percent"]),
-    "voltage": lambda row: f"{row['days_voltage_percent']['mean']:.0f}",
-    "line": lambda row: f"{row['days_line_percent']['mean']:.0f}",
-    "transformer": lambda row: f"{row['days_trafo_percent']['mean']:.0f}",
-    "pu h": lambda row: f"{row['voltage_violation_pu_h']:.2f}",
-    "overload, h": lambda row: f"{row['overload_h']:.1f}",
-    "voltages, pu": lambda row: f"{row['lowest_pu']:.3f} to {row['highest_pu']:.3f}",
-    "line, %": lambda row: f"{row['line_percent']:.0f}",
-    "transformer, %": lambda row: f"{row['trafo_percent']:.0f}",
-    "losses, kWh": lambda row: f"{row['loss_kwh']:.0f}",
-    "curtailed, kWh": lambda row: f"{row['curtailed_kwh']:.0f}",
-    "car energy missed, kWh": lambda row: f"{row['missed_kwh']:.1f}",
-}
-"""Figures of the table, one line each; a policy is a column."""
-
-
-def _lines(results: dict[str, Any]) -> dict[str, list[str]]:
-    """Lines of the table, with the score and what else is known of some policy."""
-    from flexgym.evaluate.comparison import lines
-
-    rows = results["rows"]
-    first = {}
-    if "score" in rows[0]:
-        first["score"] = lambda row: _interval(row["score"])
-    if "gap_eur" in rows[0]:
-        first["above the optimum, EUR/day"] = lambda row: _gap(row["gap_eur"])
-    cells = {label: [cell(row) for row in rows] for label, cell in {**first, **COLUMNS}.items()}
-    return cells | lines(rows, results["scenario"]["houses"])
-
-
-def _gap(value: dict[str, float]) -> str:
-    low, high = value["low"], value["high"]
-    return f"{value['mean']:.2f} ({low:.2f} to {high:.2f}), median {value['median']:.2f}"
-
-
-def _interval(value: dict[str, float]) -> str:
-    return f"{value['mean']:.0f} ({value['low']:.0f} to {value['high']:.0f})"
-
-
-def print_table(results: dict[str, Any]) -> None:
-    """Print policies side by side from the content of ``results.json``."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=results["scenario"]["title"], title_justify="left")
-    table.add_column("")
-    for row in results["rows"]:
-        table.add_column(row["policy"], justify="right")
-    for label, cells in _lines(results).items():
-        table.add_row(label, *cells)
-    console = Console(soft_wrap=True)
-    console.print(table)
-    if results["gaps"]:
-        split = Table(title="Where the gap comes from, EUR/day", title_justify="left")
-        split.add_column("")
-        split.add_column("mean and 95 % interval, median", justify="right")
-        for part in results["gaps"]:
-            split.add_row(_part(part), _gap(part["eur"]))
-        console.print(split)
-
-
-def _part(part: dict[str, Any]) -> str:
-    return f"{part['part']}: {part['from']} - {part['to']}"
-
-
-def markdown_table(results: dict[str, Any]) -> str:
-    """The same in Markdown."""
-    scenario, rows = results["scenario"], results["rows"]
-    lines = [
-        f"| {scenario['name']} | " + " | ".join(row["policy"] for row in rows) + " |",
-        "|---|" + "---:|" * len(rows),
-    ]
-    lines += [
-        f"| {label} | " + " | ".join(cells) + " |" for label, cells in _lines(results).items()
-    ]
-    if results["gaps"]:
-        lines += ["", "| where the gap comes from, EUR/day | mean (95 % interval), median |"]
-        lines += ["|---|---:|"]
-        lines += [f"| {_part(part)} | {_gap(part['eur'])} |" for part in results["gaps"]]
-    lines += [
-        "",
-        f"{scenario['feeder_days']} {scenario['split']} feeder-days ({scenario['draws']} draws of "
-        f"{scenario['houses']} houses, {scenario['days']} days); 95 % intervals over feeder-days.",
-    ]
-    return "\n".join(lines)

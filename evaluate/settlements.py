@@ -12,7 +12,8 @@ INFLATION = 0.1
 """Share by which a house declares too large a plan, where it is asked what that is worth."""
 WORSE_EUR = 1e-6
 RULES = ("pay-as-bid", "marginal", "day-plan")
-"""Payments: the harm declared, DLMP against the momentary optimum, DLMP against the day plan."""
+"""Payments: the harm declared; DLMP against the choice of the moment; prices announced before the
+day against the declared plan, deviations as bid."""
 
 
 def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
@@ -29,6 +30,7 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
         worse off than that, ``worst`` is the largest loss, EUR.
     """
     day = policy.day
+    announced = day.expected_eur_per_kwh[:, 0]
     price = day.price_eur_per_kwh[:, :, 0].sum(axis=1)
     # Playing alone takes planning anew, which is nothing of the day's own effort.
     seconds = dict(policy.seconds)
@@ -36,7 +38,7 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
     paid = {
         "pay-as-bid": day.harm_eur[:, 0].sum(axis=0),
         "marginal": DT_H * (price * (own - power)).sum(axis=0),
-        "day-plan": pay_for_plan(price, plan, power),
+        "day-plan": pay_for_plan(announced, plan, power, day.deviation_eur[:, 0]),
     }
     alone = policy.alone_eur()[0]
     harm = house_eur - alone
@@ -50,7 +52,7 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
         "unclean_periods": float(((day.clean == 0.0) & (day.feasible > 0.0)).sum()),
         "menu_s": seconds["menus"],
         "clear_s": seconds["clearing"],
-        "inflation_gain_eur": float(inflation_gain(price, plan, INFLATION).mean()),
+        "inflation_gain_eur": float(inflation_gain(announced, plan, INFLATION).mean()),
     }
     for rule in RULES:
         gain = paid[rule] - harm

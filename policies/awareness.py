@@ -14,13 +14,16 @@ import numpy as np
 
 from flexgym.envs.feeder.clearing import grid_cost_eur
 from flexgym.envs.feeder.scenario import FeederScenario
-from flexgym.envs.household.dynamics import COST_EUR, UNSERVED
+from flexgym.envs.household.dynamics import COST_EUR
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.exchange import Exchange
 from flexgym.policies.planning import Foreseen, revised
 
 T = STEPS_PER_DAY
+MOST_EUR_PER_KWH = 0.5
+"""Largest price that goes back to the houses. Where limits cannot be kept it knows no bound, and
+what moves a plan by a day's whole span of tariffs is enough; more would have to be paid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +94,10 @@ def _rehearsed(
     planner = Foreseen()
     planner.begin(stage, adders)
     cost, found = np.zeros(homes.n // scenario.n_houses), np.zeros((T, homes.n))
-    # Where limits cannot be kept their price knows no bound: no plan needs to know more than
-    # that power costs more than load that is not served.
-    most = homes.episodes.rows[:, UNSERVED]
     while not stage.done:
         period = exchange.period(stage, planner)
         price = np.concatenate([a.price_eur_per_kwh.sum(axis=0) for a in period.answers])
-        found[stage.t] = np.clip(price, -most, most)
+        found[stage.t] = np.clip(price, -MOST_EUR_PER_KWH, MOST_EUR_PER_KWH)
         outcome = stage.step(period.action)
         cost += outcome[:, COST_EUR].reshape(len(cost), -1).sum(axis=1)
         for i, answer in enumerate(period.answers):

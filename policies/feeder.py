@@ -174,7 +174,8 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
     if name == "menus-aware-foresight":
         return Menus(Foreseen(), name=name, aware=AWARE_ROUNDS)
     known: Mapping[str, Callable[[], Planner]] = {
-        "menus-agnostic": Agnostic,
+        "menus-agnostic": lambda: Agnostic(0.0),
+        "menus-constant": Agnostic,
         "menus-forecast": Expected,
         "menus-foresight": Foreseen,
     }
@@ -185,15 +186,16 @@ AWARE_ROUNDS, AWARE_AGAIN = 3, 8
 """Rehearsals before the day, and periods until the rest of it is rehearsed once more."""
 MENUS = (
     "menus-agnostic",
+    "menus-constant",
     "menus-forecast",
     "menus",
     "menus-aware",
     "menus-foresight",
     "menus-aware-foresight",
 )
-"""Houses without a look ahead; with the forecast's mean, planned anew every period; with every
-outcome and its probability; with the mean and prices of the grid, rehearsed every two hours; with the
-day known, without and with prices of the grid."""
+"""Houses without a look ahead; with a constant worth of stored energy; with the forecast's mean,
+planned anew every period; with every outcome and its probability; with the mean and prices of the
+grid, rehearsed every two hours; with the day known, without and with prices of the grid."""
 _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,

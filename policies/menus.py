@@ -15,7 +15,7 @@ import numpy as np
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.charts.clearing import Cleared
-from flexgym.envs.charts.settlement import harms
+from flexgym.envs.charts.settlement import deviations, harms
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.scenario import FeederScenario
@@ -37,6 +37,9 @@ class MenuDay:
         own_kw: What each house would have taken by itself at each moment, shape (T, n, H), kW.
         power_kw: What it was asked for, likewise.
         harm_eur: Difference of its menu's costs there, likewise, EUR.
+        deviation_eur: What it costs by the menu above the choice at the price that the planning
+            stage expected, likewise, EUR.
+        expected_eur_per_kwh: That price, shape (T, n, H), EUR/kWh; 0 without one.
         price_eur_per_kwh: What power cost the grid at its bus, shape (T, 3, n, H), EUR/kWh:
             losses, voltage, loading.
         vertices: Number of vertices of its menu, shape (T, n, H).
@@ -48,6 +51,8 @@ class MenuDay:
     own_kw: Floats
     power_kw: Floats
     harm_eur: Floats
+    deviation_eur: Floats
+    expected_eur_per_kwh: Floats
     price_eur_per_kwh: Floats
     vertices: Floats
     solves: Floats
@@ -62,6 +67,8 @@ class MenuDay:
             own_kw=np.zeros((T, n, count)),
             power_kw=np.zeros((T, n, count)),
             harm_eur=np.zeros((T, n, count)),
+            deviation_eur=np.zeros((T, n, count)),
+            expected_eur_per_kwh=np.zeros((T, n, count)),
             price_eur_per_kwh=np.zeros((T, 3, n, count)),
             vertices=np.zeros((T, n, count)),
             solves=np.zeros((T, n)),
@@ -75,6 +82,8 @@ class MenuDay:
             self.own_kw[t, i] = [menu.best_power_kw for menu in menus]
             self.power_kw[t, i] = answer.power_kw
             self.harm_eur[t, i] = harms(menus, answer)
+            expected = self.expected_eur_per_kwh[t, i]
+            self.deviation_eur[t, i] = deviations(menus, answer.power_kw, expected)
             self.price_eur_per_kwh[t, :, i] = answer.price_eur_per_kwh
             self.vertices[t, i] = [len(menu.power_kw) for menu in menus]
             self.solves[t, i] = answer.solves
@@ -160,9 +169,11 @@ class Menus:
         if self.grid is not None:
             before = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
         expected = self.planner.expected(homes)
-        self.grid = expected_prices(scenario, homes, expected, self._exchange, rounds, before)
+        exchange = Exchange(scenario, self._n_vertices)
+        self.grid = expected_prices(scenario, homes, expected, exchange, rounds, before)
         adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
         self.planner.begin(homes, adders)
+        self.day.expected_eur_per_kwh[homes.t :] = adders.reshape(-1, *self._shape)[homes.t :]
 
     def act(self, simulation: FeederSimulation) -> Floats:
         """See `FeederPolicy`."""

@@ -65,17 +65,25 @@ def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlem
     return Settlement(DT_H * paid, harm)
 
 
-def pay_for_plan(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, power_kw: ArrayLike) -> Floats:
-    """Pay the grid's price for the difference to the plan that each house declared for the day.
+def pay_for_plan(
+    price_eur_per_kwh: ArrayLike,
+    plan_kw: ArrayLike,
+    power_kw: ArrayLike,
+    deviation_eur: ArrayLike,
+) -> Floats:
+    """Pay for a day in two settlements: prices announced before it, and the rest as bid.
 
-    A house that plans with the prices it is then paid is never worse off than with its plan. What
-    it declares is worth money, so it pays to declare more than is true where power is dear:
-    `inflation_gain`.
+    Announced prices are paid for the difference to the plan that each house declared. A house
+    that plans with them would choose by itself what is best at them; what clearing takes from
+    that in real time is made good by its own menus (`deviations`). If it knows the day, it is
+    never worse off than with its plan: by telescoping its cost is that of the best plan at these
+    prices plus its deviations. Declaring a false plan is worth money, see `inflation_gain`.
 
     Args:
-        price_eur_per_kwh: What power cost the grid at each house's bus, shape (T, H), EUR/kWh.
+        price_eur_per_kwh: Announced at each house's bus, shape (T, H), EUR/kWh.
         plan_kw: Declared before the day, shape (T, H), kW.
         power_kw: Taken, likewise.
+        deviation_eur: See `deviations`, shape (T, H), EUR.
 
     Returns:
         From the operator to each house over the day, shape (H,), EUR; below 0 it pays.
@@ -83,8 +91,27 @@ def pay_for_plan(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, power_kw: Arr
     Raises:
         ChartError: The shapes differ, or something is not finite.
     """
-    price, plan, power = _alike(price_eur_per_kwh, plan_kw, power_kw)
-    return DT_H * (price * (plan - power)).sum(axis=0)
+    price, plan, power, deviation = _alike(price_eur_per_kwh, plan_kw, power_kw, deviation_eur)
+    return (DT_H * price * (plan - power) + deviation).sum(axis=0)
+
+
+def deviations(
+    menus: Sequence[FlexibilityChart], power_kw: ArrayLike, price_eur_per_kwh: ArrayLike
+) -> Floats:
+    """What powers cost each house above its own choice at a price of the grid, shape (H,), EUR.
+
+    Args:
+        menus: One a house.
+        power_kw: What each takes, shape (H,), kW.
+        price_eur_per_kwh: Announced for this period at each bus, shape (H,), EUR/kWh.
+    """
+    power, price = np.asarray(power_kw, np.float64), np.asarray(price_eur_per_kwh, np.float64)
+    found = np.empty(len(menus))
+    for h, menu in enumerate(menus):
+        x, slope = menu.power_kw, DT_H * price[h]
+        at = min(max(power[h], x[0]), x[-1])
+        found[h] = menu.cost(at) + slope * at - (menu.cost_eur + slope * x).min()
+    return found
 
 
 def inflation_gain(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, share: float) -> Floats:
