@@ -197,10 +197,13 @@ class PricedDay(KnownCarDay):
                 f"car_kwh is {car_kwh:g}; expected an energy in [0, {capacity:g}] kWh, the car's "
                 "capacity."
             )
-        # Charging ends at the target: what is above it stays, and is worth nothing more.
-        top = max(self._visits[t, TARGET_KWH], self._visits[t, ARRIVAL_KWH])
+        top = self._top(t)
         value, slope, of_car = stretch.line(t, soc_kwh, min(car_kwh, top))
         return value, slope, of_car if car_kwh < top else 0.0
+
+    def _top(self, t: int) -> float:
+        """Where charging ends, kWh: what is above it stays, and is worth nothing more."""
+        return float(max(self._visits[t, TARGET_KWH], self._visits[t, ARRIVAL_KWH]))
 
     def _levels(
         self, t: int, car_kwh: float, box: tuple[float, float, float, float], marks: Floats
@@ -211,6 +214,9 @@ class PricedDay(KnownCarDay):
         if t + 1 < stretch.last:
             if not stretch.plugged:
                 return np.zeros(1), [stretch.function(t + 1, 0.0, least, most)]
+            top = self._top(t)
+            if car_kwh > top:
+                return np.array([car_kwh]), [stretch.function(t + 1, top, least, most)]
             levels, low, high = stretch.levels(t + 1, box, marks)
             levels = apart(np.append(levels, car_kwh), _SAME_KWH)
             return levels, [

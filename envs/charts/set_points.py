@@ -242,36 +242,36 @@ def _mix(house, soc_kwh, car_kw, starts, x, y, pv_kw, wanted, room):
             n += 1
     points = room[:n]
     least = points[:, 0].min()
-    # The edge below ``wanted``: from the cheapest point turn until no point lies below.
-    left, right = -1, -1
+    # The edge below ``wanted``: from the nearest points turn until no point lies below. Points at
+    # ``wanted`` itself are no ends of it: an edge that ends there would not turn.
+    left, right, here = -1, -1, -1
     for k in range(n):
-        if points[k, 0] <= wanted + _SAME and (
-            left < 0
-            or points[k, 0] > points[left, 0]
-            or (points[k, 0] == points[left, 0] and points[k, 1] < points[left, 1])
-        ):
-            left = k
-        if points[k, 0] >= wanted - _SAME and (
-            right < 0
-            or points[k, 0] < points[right, 0]
-            or (points[k, 0] == points[right, 0] and points[k, 1] < points[right, 1])
-        ):
+        if abs(points[k, 0] - wanted) <= _SAME:
+            if here < 0 or points[k, 1] < points[here, 1]:
+                here = k
+        elif points[k, 0] < wanted:
+            if left < 0 or points[k, 0] > points[left, 0]:
+                left = k
+        elif right < 0 or points[k, 0] < points[right, 0]:
             right = k
     if left < 0 or right < 0:
-        return least, np.inf, 0.0, 0.0
-    moved = True
+        if here < 0:
+            return least, np.inf, 0.0, 0.0
+        left = right = here
+    moved = left != right
     while moved:
         moved = False
-        for side in range(2):
-            for k in range(n):
-                a, b = (k, right) if side == 0 else (left, k)
-                if (side == 0 and points[k, 0] > wanted) or (side == 1 and points[k, 0] < wanted):
-                    continue
-                if _between(points, a, b, wanted) < _between(points, left, right, wanted) - 1e-13:
-                    left, right = a, b
-                    moved = True
+        for k in range(n):
+            if abs(points[k, 0] - wanted) <= _SAME:
+                continue
+            a, b = (k, right) if points[k, 0] < wanted else (left, k)
+            if _between(points, a, b, wanted) < _between(points, left, right, wanted) - 1e-13:
+                left, right = a, b
+                moved = True
+    if here >= 0 and points[here, 1] <= _between(points, left, right, wanted):
+        left = right = here
     width = points[right, 0] - points[left, 0]
-    share = min(max((wanted - points[left, 0]) / width, 0.0), 1.0) if width > _SAME else 0.0
+    share = min(max((wanted - points[left, 0]) / width, 0.0), 1.0) if width > 0.0 else 0.0
     battery, car, used = 0.0, 0.0, 0.0
     for k, weight in ((left, 1.0 - share), (right, share)):
         m = int(points[k, 2])
@@ -287,8 +287,7 @@ def _mix(house, soc_kwh, car_kw, starts, x, y, pv_kw, wanted, room):
 def _between(points, left, right, at):
     """Cost at a power between two points, EUR."""
     width = points[right, 0] - points[left, 0]
-    share = (at - points[left, 0]) / width if width > _SAME else 0.0
-    share = min(max(share, 0.0), 1.0)
+    share = (at - points[left, 0]) / width if width > 0.0 else 0.0
     return points[left, 1] + share * (points[right, 1] - points[left, 1])
 
 
