@@ -89,6 +89,8 @@ def disaggregate(
     for name, value in (("power_kw", power_kw), ("reactive_kvar", reactive_kvar)):
         if value is not None and not math.isfinite(value):
             raise ChartError(f"{name} is {value}; expected a number.")
+    if not -house[EXPORT] - _SAME <= power_kw <= house[IMPORT] + _SAME:
+        raise _cannot_make(power_kw, reactive_kvar)
     battery, car, cost = _choices(house, soc_kwh, levels)
     n = len(battery)
     # Columns: shares of the choices, PV used, reactive powers of both inverters, unserved.
@@ -142,11 +144,7 @@ def disaggregate(
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )  # fmt: skip
     if found.status == 2:
-        wanted = "" if reactive_kvar is None else f" and {reactive_kvar:g} kvar"
-        raise ChartError(
-            f"got the point {power_kw:g} kW{wanted}, which the house cannot make; expected one "
-            "that its chart contains. Ask the chart with contains(power_kw, reactive_kvar)."
-        )
+        raise _cannot_make(power_kw, reactive_kvar)
     if found.status != 0:
         raise SolverError(f"HiGHS ended with {found.message}; expected an optimum.")
     x = found.x
@@ -161,6 +159,14 @@ def disaggregate(
         unserved_kw=lost,
         inverter_kvar=float(x[own]),
         battery_kvar=float(x[other]),
+    )
+
+
+def _cannot_make(power_kw: float, reactive_kvar: float | None) -> ChartError:
+    wanted = "" if reactive_kvar is None else f" and {reactive_kvar:g} kvar"
+    return ChartError(
+        f"got the point {power_kw:g} kW{wanted}, which the house cannot make; expected one "
+        "that its chart contains. Ask the chart with contains(power_kw, reactive_kvar)."
     )
 
 
@@ -196,7 +202,8 @@ def active_set_points(
         house, soc_kwh, levels.car_kw, levels.starts, levels.x, levels.y, most,
         power_kw - load_kw, room,
     )  # fmt: skip
-    if load_kw + least >= house[IMPORT] or not math.isfinite(battery):
+    within = -house[EXPORT] - _SAME <= power_kw <= house[IMPORT] + _SAME
+    if load_kw + least >= house[IMPORT] or not (within and math.isfinite(battery)):
         # Load has to be shed, or there is no such power: the linear program knows.
         return disaggregate(house, soc_kwh, load_kw, pv_kw, levels, limits, power_kw)
     return SetPoints(

@@ -1,6 +1,7 @@
 """Days solved by prices of the car's energy, against a linear program at every question."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_the_days_press_on_every_limit(days):
     for house, series, *_ in days:
         visits = series.sessions
         seen["no battery"] += capacity(house) == 0.0
-        pairs = zip(visits[:-1], visits[1:], strict=True)
+        pairs = pairwise(visits)
         seen["back to back"] += any(a.departure == b.arrival for a, b in pairs)
         seen["from 0"] += visits[0].arrival == 0
         seen["to the end"] += visits[-1].departure == len(series)

@@ -203,8 +203,8 @@ def any_house(rng, random_car_house_day, k):
     found, series, _, terminal = random_car_house_day(rng, 12)
     if k % 2 and found.battery:
         rating = found.battery.power_kw * rng.uniform(0.3, 1.5)
-        found = replace(found, inverter="separate", battery_inverter_kva=rating)
-        found = replace(found, inverter_kva=found.pv_kwp + 1.0)
+        kva = found.pv_kwp + 1.0
+        found = replace(found, inverter="separate", battery_inverter_kva=rating, inverter_kva=kva)
     return found, cost_to_go(found, series, terminal_eur_per_kwh=terminal)
 
 
@@ -243,7 +243,8 @@ def test_points_of_active_power_alone_are_those_of_the_program(random_car_house_
             seen["unserved"] += points.unserved_kw > 1e-6
             seen["curtailed"] += points.curtailed_kw > 1e-6
             seen["shared"] += points.battery_kw < -1e-6 and points.car_kw > 1e-6
-        for p in (low - 0.01, high + 0.01, np.nan):
+        shed = points.unserved_kw > 0.0  # then any less could be served
+        for p in (high + 0.01, np.nan, *([] if shed else [low - 0.01])):
             with pytest.raises(ChartError):
                 active_set_points(row, soc, load, pv, levels, limits, float(p))
     assert min(seen.values()) >= 10, seen
