@@ -108,7 +108,7 @@ def play_days(
     missing = []
     for index in range(len(days)):
         for name in names:
-            if _load(_path(folder, days, name, index)) is None:
+            if _load(folder, days, name, index) is None:
                 missing.append((name, index))
             else:
                 progress()
@@ -130,7 +130,7 @@ def play_days(
             progress()
     found = []
     for name in names:
-        one = [_load(_path(folder, days, name, index)) for index in range(len(days))]
+        one = [_load(folder, days, name, index) for index in range(len(days))]
         found.append(_together(name, [day for day in one if day is not None], days))
     return found
 
@@ -165,15 +165,17 @@ def _save(path: Path, day: PlayedDay) -> None:
     part.replace(path)
 
 
-def _load(path: Path) -> PlayedDay | None:
-    """A day that was kept; None where there is none, or it is damaged or of another version."""
-    with suppress(OSError, ValueError, KeyError, BadZipFile, EOFError), np.load(path) as kept:
+def _load(folder: Path, days: FeederDays, name: str, index: int) -> PlayedDay | None:
+    """A day that was kept; None where there is none, or it is damaged or of something else."""
+    damaged = OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError
+    path = _path(folder, days, name, index)
+    with suppress(*damaged), path.open("rb") as stream, np.load(stream) as kept:
         about = json.loads(str(kept["about"]))
-        totals, grid, violated, house = (
-            kept[name] for name in ("totals", "grid_kw", "violated", "house_eur")
-        )
-        if about["version"] == VERSION and totals.shape == (len(FEEDER_NAMES),):
-            return PlayedDay(about["policy"], totals, grid, violated, house, about["figures"])
+        found = [kept[part] for part in ("totals", "grid_kw", "violated", "house_eur")]
+        lengths = (len(FEEDER_NAMES), STEPS_PER_DAY, STEPS_PER_DAY, days.scenario.n_houses)
+        fits = [part.shape for part in found] == [(length,) for length in lengths]
+        if fits and about["version"] == VERSION and about["policy"] == name:
+            return PlayedDay(name, *found, about["figures"])
     return None
 
 

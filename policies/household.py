@@ -357,7 +357,8 @@ def _with_adders(series: Series, adders: Floats, uncertainty: Uncertainty, house
     top = house.unserved_eur_per_kwh / most - buy
     if least < 1.0:
         top = np.minimum(top, (buy * least - sell) / (1.0 - least))
-    added = np.clip(adders, np.minimum(-buy, 0.0), np.maximum(top, 0.0))
+    # A little less, for sums are rounded.
+    added = np.clip(adders, np.minimum(-buy, 0.0), np.maximum(top - 1e-9, 0.0))
     return replace(series, import_eur_per_kwh=buy + added, export_eur_per_kwh=sell + added)
 
 

@@ -19,6 +19,7 @@ from flexgym.baselines.household.cost_to_go import known_day
 from flexgym.baselines.household.tables import Tables
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.piecewise import ConvexPiecewiseLinear
+from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.dynamics import (
     BUY,
     CAPACITY,
@@ -187,7 +188,7 @@ class Agnostic:
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
         """See `Planner`."""
         if adders is not None:
-            raise ValueError("got prices of the grid; expected None, since nothing is planned.")
+            raise ScenarioError("got prices of the grid; expected None, since nothing is planned.")
 
     def look(self, homes: HouseholdSimulation) -> None:
         """See `Planner`."""
@@ -233,7 +234,8 @@ def with_adders(series: Floats, rows: Floats, adders: Floats | None) -> Floats:
         return series
     priced = series.copy()
     buy = priced[:, BUY]
-    added = np.clip(adders, -np.maximum(buy, 0.0), np.maximum(rows[:, UNSERVED] - buy, 0.0))
+    # A little less than load that is not served, for sums are rounded.
+    added = np.clip(adders, -np.maximum(buy, 0.0), np.maximum(rows[:, UNSERVED] - buy - 1e-9, 0.0))
     priced[:, BUY] += added
     priced[:, SELL] += added
     return priced

@@ -193,10 +193,13 @@ class PricedDay(KnownCarDay):
             value, slope, _ = stretch.line(t, soc_kwh, 0.0)
             return value, slope, 0.0
         self._check_car(car_kwh)
-        # Charging ends at the target: what is above it stays, and is worth nothing more.
-        top = max(self._visits[t, TARGET_KWH], self._visits[t, ARRIVAL_KWH])
+        top = self._top(t)
         value, slope, of_car = stretch.line(t, soc_kwh, min(car_kwh, top))
         return value, slope, of_car if car_kwh < top else 0.0
+
+    def _top(self, t: int) -> float:
+        """Where charging ends, kWh: what is above it stays, and is worth nothing more."""
+        return float(max(self._visits[t, TARGET_KWH], self._visits[t, ARRIVAL_KWH]))
 
     def _ahead(self, t: int, soc_kwh: float, car_kwh: float, kinks_kw: Floats) -> CarLevels:
         """See `KnownCarDay`."""
@@ -206,8 +209,8 @@ class PricedDay(KnownCarDay):
         if not stretch.plugged:
             return stretch.ahead(t, soc_kwh, 0.0, 0.0, kinks_kw)
         self._check_car(car_kwh)
-        top = max(float(self._visits[t, TARGET_KWH]), car_kwh)
-        return stretch.ahead(t, soc_kwh, car_kwh, top, kinks_kw)
+        top = self._top(t)
+        return stretch.ahead(t, soc_kwh, min(car_kwh, top), top, kinks_kw)
 
     def _levels(
         self, t: int, car_kwh: float, box: tuple[float, float, float, float], marks: Floats

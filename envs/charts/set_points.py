@@ -89,6 +89,8 @@ def disaggregate(
     for name, value in (("power_kw", power_kw), ("reactive_kvar", reactive_kvar)):
         if value is not None and not math.isfinite(value):
             raise ChartError(f"{name} is {value}; expected a number.")
+    if not -house[EXPORT] - _SAME <= power_kw <= house[IMPORT] + _SAME:
+        raise _cannot_make(power_kw, reactive_kvar)
     battery, car, cost = _choices(house, soc_kwh, levels)
     n = len(battery)
     # Columns: shares of the choices, PV used, reactive powers of both inverters, unserved.
@@ -142,11 +144,7 @@ def disaggregate(
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )  # fmt: skip
     if found.status == 2:
-        wanted = "" if reactive_kvar is None else f" and {reactive_kvar:g} kvar"
-        raise ChartError(
-            f"got the point {power_kw:g} kW{wanted}, which the house cannot make; expected one "
-            "that its chart contains. Ask the chart with contains(power_kw, reactive_kvar)."
-        )
+        raise _cannot_make(power_kw, reactive_kvar)
     if found.status != 0:
         raise SolverError(f"HiGHS ended with {found.message}; expected an optimum.")
     x = found.x
@@ -161,6 +159,14 @@ def disaggregate(
         unserved_kw=lost,
         inverter_kvar=float(x[own]),
         battery_kvar=float(x[other]),
+    )
+
+
+def _cannot_make(power_kw: float, reactive_kvar: float | None) -> ChartError:
+    wanted = "" if reactive_kvar is None else f" and {reactive_kvar:g} kvar"
+    return ChartError(
+        f"got the point {power_kw:g} kW{wanted}, which the house cannot make; expected one "
+        "that its chart contains. Ask the chart with contains(power_kw, reactive_kvar)."
     )
 
 
@@ -196,7 +202,8 @@ def active_set_points(
         house, soc_kwh, levels.car_kw, levels.starts, levels.x, levels.y, most,
         power_kw - load_kw, room,
     )  # fmt: skip
-    if load_kw + least >= house[IMPORT] or not math.isfinite(battery):
+    within = -house[EXPORT] - _SAME <= power_kw <= house[IMPORT] + _SAME
+    if load_kw + least >= house[IMPORT] or not (within and math.isfinite(battery)):
         # Load has to be shed, or there is no such power: the linear program knows.
         return disaggregate(house, soc_kwh, load_kw, pv_kw, levels, limits, power_kw)
     return SetPoints(
@@ -242,36 +249,36 @@ def _mix(house, soc_kwh, car_kw, starts, x, y, pv_kw, wanted, room):
             n += 1
     points = room[:n]
     least = points[:, 0].min()
-    # The edge below ``wanted``: from the cheapest point turn until no point lies below.
-    left, right = -1, -1
+    # The edge below ``wanted``: from the nearest points turn until no point lies below. Points at
+    # ``wanted`` itself are no ends of it: an edge that ends there would not turn.
+    left, right, here = -1, -1, -1
     for k in range(n):
-        if points[k, 0] <= wanted + _SAME and (
-            left < 0
-            or points[k, 0] > points[left, 0]
-            or (points[k, 0] == points[left, 0] and points[k, 1] < points[left, 1])
-        ):
-            left = k
-        if points[k, 0] >= wanted - _SAME and (
-            right < 0
-            or points[k, 0] < points[right, 0]
-            or (points[k, 0] == points[right, 0] and points[k, 1] < points[right, 1])
-        ):
+        if abs(points[k, 0] - wanted) <= _SAME:
+            if here < 0 or points[k, 1] < points[here, 1]:
+                here = k
+        elif points[k, 0] < wanted:
+            if left < 0 or points[k, 0] > points[left, 0]:
+                left = k
+        elif right < 0 or points[k, 0] < points[right, 0]:
             right = k
     if left < 0 or right < 0:
-        return least, np.inf, 0.0, 0.0
-    moved = True
+        if here < 0:
+            return least, np.inf, 0.0, 0.0
+        left = right = here
+    moved = left != right
     while moved:
         moved = False
-        for side in range(2):
-            for k in range(n):
-                a, b = (k, right) if side == 0 else (left, k)
-                if (side == 0 and points[k, 0] > wanted) or (side == 1 and points[k, 0] < wanted):
-                    continue
-                if _between(points, a, b, wanted) < _between(points, left, right, wanted) - 1e-13:
-                    left, right = a, b
-                    moved = True
+        for k in range(n):
+            if abs(points[k, 0] - wanted) <= _SAME:
+                continue
+            a, b = (k, right) if points[k, 0] < wanted else (left, k)
+            if _between(points, a, b, wanted) < _between(points, left, right, wanted) - 1e-13:
+                left, right = a, b
+                moved = True
+    if here >= 0 and points[here, 1] <= _between(points, left, right, wanted):
+        left = right = here
     width = points[right, 0] - points[left, 0]
-    share = min(max((wanted - points[left, 0]) / width, 0.0), 1.0) if width > _SAME else 0.0
+    share = min(max((wanted - points[left, 0]) / width, 0.0), 1.0) if width > 0.0 else 0.0
     battery, car, used = 0.0, 0.0, 0.0
     for k, weight in ((left, 1.0 - share), (right, share)):
         m = int(points[k, 2])
@@ -287,8 +294,7 @@ def _mix(house, soc_kwh, car_kw, starts, x, y, pv_kw, wanted, room):
 def _between(points, left, right, at):
     """Cost at a power between two points, EUR."""
     width = points[right, 0] - points[left, 0]
-    share = (at - points[left, 0]) / width if width > _SAME else 0.0
-    share = min(max(share, 0.0), 1.0)
+    share = (at - points[left, 0]) / width if width > 0.0 else 0.0
     return points[left, 1] + share * (points[right, 1] - points[left, 1])
 
 

@@ -14,7 +14,8 @@ from flexgym.evaluate.bench.feeder import comb, growth_picture
 from flexgym.evaluate.bench.figures import figure, markdown_table, print_figures
 from flexgym.evaluate.feeder import evaluate, print_table
 from flexgym.evaluate.feeder import markdown_table as feeder_table
-from flexgym.evaluate.feeder_rollout import FeederDays, rollout, trace
+from flexgym.evaluate.feeder_play import play_day, play_days
+from flexgym.evaluate.feeder_sample import FeederDays, trace
 from flexgym.evaluate.score import mean_interval
 from flexgym.policies.feeder import named, unmanaged
 
@@ -22,6 +23,13 @@ from flexgym.policies.feeder import named, unmanaged
 @pytest.fixture(scope="module")
 def days():
     return FeederDays.sample(FeederScenario.create("winter_evening", "validation"), 20, 3)
+
+
+@pytest.fixture(scope="module")
+def played(days, tmp_path_factory):
+    """All of them without management."""
+    (found,) = play_days(["unmanaged"], days, lambda: days, tmp_path_factory.mktemp("days"))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +49,15 @@ def test_feeder_days_spread_over_draws_and_days(days):
     assert set(days.day) <= set(days.scenario.homes.days)
 
 
-def test_rollouts_share_random_numbers_and_do_not_depend_on_chunks(days):
-    played = rollout(unmanaged(), days)
-    again = rollout(unmanaged(), days)
-    np.testing.assert_array_equal(played.totals, again.totals)
+def test_days_share_random_numbers_and_do_not_depend_on_each_other(days, played):
+    again = play_day(unmanaged(), days, 18)
+    np.testing.assert_array_equal(played.totals[18], again.totals)
+    together = days.begin(slice(16, 20), **unmanaged().settings)
+    policy = unmanaged()
+    policy.begin(together)
+    while not together.done:
+        together.step(policy.act(together))
+    np.testing.assert_allclose(together.episode, played.totals[16:], rtol=0, atol=1e-9)
     simulation, (v_pu, line, trafo) = trace(unmanaged(), days, 18)
     np.testing.assert_allclose(simulation.episode[0], played.totals[18], rtol=0, atol=1e-9)
     assert v_pu.shape == (96, 44)
@@ -52,8 +65,7 @@ def test_rollouts_share_random_numbers_and_do_not_depend_on_chunks(days):
     assert trafo.max() == pytest.approx(played.total("trafo_percent")[18])
 
 
-def test_terms_add_up_and_limits_are_those_of_the_hours(days):
-    played = rollout(unmanaged(), days)
+def test_terms_add_up_and_limits_are_those_of_the_hours(played):
     terms = sum(played.total(name) for name in FEEDER_TERMS)
     np.testing.assert_allclose(terms, played.cost_eur, atol=1e-9)
     broken = played.broken
@@ -128,7 +140,7 @@ def test_bad_options_are_named_in_one_line(options, match, tmp_path, monkeypatch
 
 
 def test_unknown_policy():
-    with pytest.raises(ScenarioError, match="unmanaged, price-threshold, mpc, selfish"):
+    with pytest.raises(ScenarioError, match="unmanaged, droop, price-threshold, mpc, selfish"):
         named("greedy")
 
 

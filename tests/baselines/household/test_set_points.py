@@ -7,8 +7,8 @@ import pytest
 
 from flexgym.baselines.household import cost_to_go
 from flexgym.envs import Battery, Car, House, Series, Session
-from flexgym.envs.charts.capability import capability, in_circle
-from flexgym.envs.charts.set_points import absorb
+from flexgym.envs.charts.capability import capability, in_circle, kink_powers
+from flexgym.envs.charts.set_points import absorb, active_set_points, disaggregate
 from flexgym.envs.errors import ChartError
 from flexgym.envs.household import dynamics as d
 from flexgym.envs.household.params import DT_H
@@ -196,3 +196,80 @@ def test_sums_of_houses_with_cars_are_associative():
     p, q = (rng.dirichlet(np.full(len(left.vertices), 0.1), 200) @ left.vertices[:, :2]).T
     np.testing.assert_allclose(left.cost(p, q), right.cost(p, q), rtol=0, atol=1e-9)
     np.testing.assert_allclose(left.cost(p), right.cost(p), rtol=0, atol=1e-9)
+
+
+def any_house(rng, random_car_house_day, k):
+    """A random house, its inverters hybrid or separate, with its solved day of 12 periods."""
+    found, series, _, terminal = random_car_house_day(rng, 12)
+    if k % 2 and found.battery:
+        rating = found.battery.power_kw * rng.uniform(0.3, 1.5)
+        kva = found.pv_kwp + 1.0
+        found = replace(found, inverter="separate", battery_inverter_kva=rating, inverter_kva=kva)
+    return found, cost_to_go(found, series, terminal_eur_per_kwh=terminal)
+
+
+def test_points_of_active_power_alone_are_those_of_the_program(random_car_house_day):
+    """At all corners, where ways of equal power cost differently, and between them."""
+    rng = np.random.default_rng(11)
+    seen = dict.fromkeys(("hybrid", "separate", "unserved", "curtailed", "shared"), 0)
+    for k in range(60):
+        h, solved = any_house(rng, random_car_house_day, k)
+        row, limits, t = d.house_row(h), capability(h), int(rng.integers(12))
+        soc, car = rng.choice([0.0, 0.5, 1.0]) * row[d.CAPACITY], 0.0
+        here = [s for s in solved.series.sessions if s.arrival <= t < s.departure]
+        for session in here:
+            top = max(h.car.target_kwh(session), session.arrival_kwh)
+            car = session.arrival_kwh + rng.random() * (top - session.arrival_kwh)
+        load, pv = float(solved.series.load_kw[t]), float(solved.series.pv_kw[t])
+        levels = solved.tables.ahead(t, 0, soc, car, kink_powers(limits, pv))
+        inside = here and here[0].arrival < t
+        if here and not inside:
+            car = here[0].arrival_kwh
+            levels = solved.tables.ahead(t, 0, soc, car, kink_powers(limits, pv))
+        chart = solved.chart(t, soc, car if inside else None)
+        low, high = chart.power_kw[[0, -1]]
+        wanted = np.concatenate(
+            [chart.power_kw, rng.uniform(low, high, 6), [chart.best_power_kw, load, 0.0, load - pv]]
+        )
+        for p in wanted.clip(low, high):
+            points = active_set_points(row, soc, load, pv, levels, limits, p)
+            check_active(row, limits, points, soc, load, pv, p)
+            mine = played_cost(solved, t, soc, car if here else None, points)
+            assert mine == pytest.approx(float(chart.cost(p)), abs=1e-7), (k, p)
+            program = disaggregate(row, soc, load, pv, levels, limits, p)
+            other = played_cost(solved, t, soc, car if here else None, program)
+            assert mine == pytest.approx(other, abs=1e-7), (k, p)
+            seen[h.inverter] += 1
+            seen["unserved"] += points.unserved_kw > 1e-6
+            seen["curtailed"] += points.curtailed_kw > 1e-6
+            seen["shared"] += points.battery_kw < -1e-6 and points.car_kw > 1e-6
+        shed = points.unserved_kw > 0.0  # then any less could be served
+        for p in (high + 0.01, np.nan, *([] if shed else [low - 0.01])):
+            with pytest.raises(ChartError):
+                active_set_points(row, soc, load, pv, levels, limits, float(p))
+    assert min(seen.values()) >= 10, seen
+
+
+def check_active(row, limits, points, soc, load, pv, wanted):
+    """The power is made exactly, within the ranges of every device."""
+    drawn = load + points.battery_kw + points.car_kw - points.pv_used_kw - points.unserved_kw
+    assert points.power_kw == wanted == pytest.approx(drawn, abs=1e-8)
+    assert points.pv_used_kw + points.curtailed_kw == pytest.approx(pv, abs=1e-9)
+    assert -1e-9 <= points.pv_used_kw <= pv + 1e-9
+    low, high = d.store_range(row, soc)
+    assert low - 1e-9 <= points.battery_kw <= high + 1e-9
+    assert abs(points.battery_kw - points.pv_used_kw) <= row[d.INVERTER] + 1e-9
+    if limits.battery_kva is not None and limits.kva > 0.0:
+        assert points.pv_used_kw <= limits.kva + 1e-9
+
+
+def test_a_power_that_idling_makes_may_be_made_cheaper():
+    """Battery to car leaves the meter where it was: the house gives what it stored."""
+    h = House(Battery(10.0, 5.0, 1.0, 1.0), 0.0, 8.0, 30.0, 30.0, car=Car(2.2, 40.0))
+    series = Series(
+        [0.0] * 4, [0.0] * 4, [0.3] * 4, [0.0] * 4, sessions=(Session(0, 4, 10.0, 12.0),)
+    )
+    solved = cost_to_go(h, series, terminal_eur_per_kwh=0.1)
+    points = solved.disaggregate(3, 6.0, 11.6, power_kw=0.0)
+    assert points.car_kw == pytest.approx(1.6 / Car(2.2, 40.0).efficiency_charge, abs=1e-9)
+    assert points.battery_kw == pytest.approx(-points.car_kw, abs=1e-9)
