@@ -12,10 +12,10 @@ from flexgym.envs.feeder.accounts import FEEDER_NAMES, FEEDER_TERMS
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.evaluate.bench.feeder import comb, growth_picture
 from flexgym.evaluate.bench.figures import figure, markdown_table, print_figures
-from flexgym.evaluate.feeder import evaluate, print_table
-from flexgym.evaluate.feeder import markdown_table as feeder_table
+from flexgym.evaluate.feeder import evaluate
 from flexgym.evaluate.feeder_play import play_day, play_days
 from flexgym.evaluate.feeder_sample import FeederDays, trace
+from flexgym.evaluate.feeder_tables import markdown_tables, print_tables
 from flexgym.evaluate.score import mean_interval
 from flexgym.policies.feeder import named, unmanaged
 
@@ -87,11 +87,11 @@ def test_the_command_writes_what_it_prints(written, capsys):
         mine = [float(r["cost_eur"]) for r in rows if r["policy"] == row["policy"]]
         assert row["cost_eur"]["mean"] == pytest.approx(np.mean(mine))
         assert row["cost_eur"]["low"] <= row["cost_eur"]["mean"] <= row["cost_eur"]["high"]
-    print_table(results)
+    print_tables(results)
     shown = capsys.readouterr().out
     assert "days with violations, %" in shown
     assert f"{results['rows'][0]['cost_eur']['mean']:.1f}" in shown
-    assert "3 validation feeder-days" in feeder_table(results)
+    assert "3 validation feeder-days" in markdown_tables(results)
     for name in ("day.png", "worst.png", "worst.gif", "results.csv"):
         assert (folder / name).stat().st_size > 500, name
 
@@ -113,7 +113,7 @@ def test_describe_says_what_the_scenario_is(tmp_path, capsys):
     assert "400 kVA" in shown
     results = json.loads((tmp_path / "results.json").read_text())
     assert all(row["days_any_percent"]["mean"] == 0.0 for row in results["rows"])
-    assert feeder_table(results) in document.read_text()
+    assert markdown_tables(results) in document.read_text()
 
 
 @pytest.mark.parametrize(

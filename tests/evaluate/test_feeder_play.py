@@ -9,10 +9,11 @@ import pytest
 
 from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
 from flexgym.envs.feeder.scenario import FeederScenario
-from flexgym.evaluate.comparison import gap_parts, lines, menu_figures
+from flexgym.evaluate.comparison import gap_parts, menu_figures
 from flexgym.evaluate.feeder import _days
 from flexgym.evaluate.feeder_play import play_day, play_days
 from flexgym.evaluate.feeder_sample import Days, FeederDays
+from flexgym.evaluate.feeder_tables import tables
 from flexgym.evaluate.settlements import RULES
 from flexgym.policies.feeder import named
 
@@ -194,7 +195,8 @@ def test_who_is_paid_what(settled):
     assert found["pay-as-bid_deficit_eur"] == pytest.approx(found["least_deficit_eur"], abs=1e-8)
     assert found["menu_harm_eur"] == pytest.approx(found["least_deficit_eur"], abs=1e-8)
     assert found["marginal_deficit_eur"] >= found["pay-as-bid_deficit_eur"]
-    for rule in ("pay-as-bid", "marginal"):
+    assert found["day-plan_deficit_eur"] == pytest.approx(found["pay-as-bid_deficit_eur"], abs=1e-8)
+    for rule in RULES:
         assert found[f"{rule}_worse"] == 0.0
         assert found[f"{rule}_worst_eur"] <= 1e-8
     for rule in RULES:
@@ -202,10 +204,13 @@ def test_who_is_paid_what(settled):
         assert 0.0 <= found[f"{rule}_gini"] <= 0.75
     assert found["infeasible_periods"] == found["unclean_periods"] == 0.0
     assert 1.0 <= found["solves_most"] <= 3.0
-    assert found["inflation_gain_eur"] > 0.0
+    assert found["inflation_gain_eur"] == 0.0
     assert 2 * 16 <= found["bytes_per_period"] <= 60 * 16
     aware = settled["menus-aware-foresight"].figures
     assert aware["least_deficit_eur"] < found["least_deficit_eur"]
+    assert aware["inflation_gain_eur"] > 0.0
+    assert aware["day-plan_worse"] == 0.0
+    assert aware["day-plan_deficit_eur"] >= aware["least_deficit_eur"]
 
 
 def days_of(policy, cost, **figures):
@@ -244,6 +249,11 @@ def test_figures_are_means_but_the_worst_is_the_worst():
     assert found == pytest.approx(
         {"day-plan_worst_eur": 0.3, "moved_percent": 20.0, "day-plan_jain": 0.5}
     )
-    shown = lines([found, {}], 43)
-    assert shown["menus moved from own choice, %"] == ["20.0", ""]
-    assert "periods without a feasible answer" not in shown
+    rows = [{"policy": "menus", **found}, {"policy": "unmanaged", "plan_s": 1.0}]
+    shown = tables({"scenario": {"houses": 43}, "rows": rows, "gaps": []})
+    assert shown == {
+        "What menus take": (["policy", "choices changed, %"], [["menus", "20.0"]]),
+        "Payments by the operator, EUR/day": (
+            ["policy", "Jain's index of its payments"], [["menus", "0.50"]]
+        ),
+    }  # fmt: skip

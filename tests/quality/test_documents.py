@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate import feeder
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
+from flexgym.evaluate.feeder_tables import markdown_tables
 from flexgym.evaluate.report import markdown_table, update_block
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,9 @@ def test_examples_run(block, tmp_path, monkeypatch):
     [
         ("household", "household", markdown_table, "README.md"),
         ("bench", "bench-household", bench.markdown_table, "README.md"),
-        ("feeder", "feeder-stress", feeder.markdown_table, "docs/feeder.md"),
+        ("feeder", "feeder-stress", markdown_tables, "docs/feeder.md"),
+        ("feeder", "feeder-menus", markdown_tables, "docs/menus.md"),
+        ("bench-clearing", "bench-clearing", bench.markdown_table, "docs/menus.md"),
         ("bench-feeder", "bench-feeder", bench.markdown_table, "docs/feeder.md"),
         ("bench-grid", "bench-grid", grid.markdown_table, "docs/feeder.md"),
     ],
