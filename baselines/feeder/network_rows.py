@@ -7,13 +7,13 @@ The AC losses are convex in the powers, so that their tangent planes bound them 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import highspy
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck, Ints
-from flexgym.baselines.feeder.stacked_houses import StackedHouses
+from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck, Ints
 from flexgym.envs.errors import PowerFlowError
 from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.household.params import DT_H, Floats
@@ -43,6 +43,14 @@ class GridDuals:
     price_eur_per_kwh: Floats
 
 
+class Metered(Protocol):
+    """Whatever has columns for the powers at the houses' meters in a HiGHS model."""
+
+    def meter_columns(self, t: int) -> Ints:
+        """Columns of what each house draws (H), then of what it feeds in (H), in a period."""
+        ...
+
+
 class NetworkRows:
     """Rows and columns of the grid in a HiGHS model that holds the houses already.
 
@@ -54,7 +62,7 @@ class NetworkRows:
         day: The day.
     """
 
-    def __init__(self, highs: highspy.Highs, houses: StackedHouses, day: FeederDay) -> None:
+    def __init__(self, highs: highspy.Highs, houses: Metered, day: FeederGrid) -> None:
         self._highs, self._houses, self._day = highs, houses, day
         self._house_rows = highs.getNumRow()
         self._plain = LinDistFlow(day.network)
@@ -261,7 +269,7 @@ class NetworkRows:
         of_grid = row_dual.copy()
         of_grid[: self._house_rows] = 0.0
         priced = rows.T @ of_grid
-        H = len(self._day.houses)
+        H = len(self._day.house_bus)
         drawn = np.stack([self._houses.meter_columns(t)[:H] for t in range(self._day.periods)])
         return GridDuals(*self._spread(worth), -priced[drawn].T / DT_H)
 
