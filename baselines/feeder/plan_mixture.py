@@ -13,11 +13,13 @@ import numpy as np
 
 from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck, Ints
 from flexgym.baselines.feeder.network_rows import NetworkRows
-from flexgym.envs.errors import SolverError
+from flexgym.envs.errors import ActionError, SolverError
 from flexgym.envs.household.params import DT_H, Floats
 
 SETTLED = 2e-5
 """Voltage (pu) and share of a rating within which program and power flow shall agree."""
+LOSS_GAP_EUR = 0.01
+"""Losses are exact enough where the program underestimates their cost by no more, EUR."""
 _LOSS_POINTS = (0.0, 0.3, 0.6, 1.0)
 _OPTIONS = (
     ("output_flag", False),
@@ -50,12 +52,14 @@ class Mixture:
 
     Attributes:
         meter_kw: Powers at the meters, shape (H, T), kW.
-        house_eur: What the mixed plans cost the houses, shape (H,), EUR.
-        grid_eur: Losses and violated limits by the AC power flow, EUR.
+        house_eur: What the mixed plans cost the houses, shape (H,), EUR: at least what the
+            mixture itself does.
+        grid_eur: Losses and violated limits of the mixture by the AC power flow, EUR; infinite
+            where it has no solution.
         program_eur: The program's optimum, EUR.
-        house_dual_eur: Least cost of a plan in use at the prices, shape (H,), EUR.
+        plan_eur: Least cost of a plan of each house at the prices, shape (H,), EUR.
         price_eur_per_kwh: What a house's power costs the grid at the margin, shape (H, T).
-        check: What the AC power flow says.
+        unplanned_kwh: Power that no plan holds, bought at the ends of the prices' range, kWh.
         settled: Whether program and power flow agree.
     """
 
@@ -63,9 +67,9 @@ class Mixture:
     house_eur: Floats
     grid_eur: float
     program_eur: float
-    house_dual_eur: Floats
+    plan_eur: Floats
     price_eur_per_kwh: Floats
-    check: GridCheck
+    unplanned_kwh: float
     settled: bool
 
     @property
@@ -77,8 +81,9 @@ class Mixture:
 class PlanMixture:
     """The persistent HiGHS model of the mixtures of plans.
 
-    The meters are columns, tied to the plans' weights by a row a house and period, so that
-    the grid's rows need not change when plans come.
+    The meters are columns, tied to the plans' weights by a row for each house and period, so
+    that the grid's rows need not change when plans come. While plans are few, prices may be
+    kept in a range: the operator then buys or sells at its ends what no plan holds.
 
     Args:
         day: What the operator knows.
@@ -93,11 +98,12 @@ class PlanMixture:
         for option, setting in _OPTIONS:
             self._highs.setOptionValue(option, setting)
         self._highs.passModel(self._model())
-        self._column = np.empty((0, H), dtype=np.int64)
-        self._plans: list[Floats] = []
+        self._weight = np.empty((0, H), dtype=np.int64)
+        self._plans, self._costs = np.empty((0, H, T)), np.empty((0, H))
         self.add(meter_kw, cost_eur)
         self.grid = NetworkRows(self._highs, self, day)
         check = day.check(meter_kw, day.meter_kvar)
+        # Far from the optimum the plain model will do.
         self.grid.linearise(None, check.q_kvar)
         for share in _LOSS_POINTS:
             self.grid.add_losses(share * check.p_kw, check.q_kvar)
@@ -106,18 +112,21 @@ class PlanMixture:
         self.grid.bound(np.zeros(T), np.empty(0))
 
     def _model(self) -> highspy.HighsLp:
-        """Meters without plans: a row for each, then one for the weights of each house."""
+        """Meters without plans: a row for each, then one for the weights of each house.
+
+        Columns: what is drawn and fed, then what is bought and sold beyond the plans.
+        """
         H, T = self._H, self._T
         meters = H * T
         lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = 2 * meters, meters + H
-        lp.col_cost_ = np.zeros(2 * meters)
-        lp.col_lower_, lp.col_upper_ = np.zeros(2 * meters), np.full(2 * meters, _INF)
+        lp.num_col_, lp.num_row_ = 4 * meters, meters + H
+        lp.col_cost_ = lp.col_lower_ = np.zeros(4 * meters)
+        lp.col_upper_ = np.repeat([_INF, 0.0], 2 * meters)
         lp.row_lower_ = lp.row_upper_ = np.repeat([0.0, 1.0], [meters, H])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_ = np.arange(2 * meters + 1, dtype=np.int32)
-        lp.a_matrix_.index_ = np.tile(np.arange(meters, dtype=np.int32), 2)
-        lp.a_matrix_.value_ = np.repeat([1.0, -1.0], meters)
+        lp.a_matrix_.start_ = np.arange(4 * meters + 1, dtype=np.int32)
+        lp.a_matrix_.index_ = np.tile(np.arange(meters, dtype=np.int32), 4)
+        lp.a_matrix_.value_ = np.tile(np.repeat([1.0, -1.0], meters), 2)
         return lp
 
     def meter_columns(self, t: int) -> Ints:
@@ -125,14 +134,33 @@ class PlanMixture:
         drawn = np.arange(self._H) * self._T + t
         return np.concatenate([drawn, drawn + self._H * self._T])
 
+    def keep_prices(self, most_eur_per_kwh: float) -> None:
+        """Keep prices within plus and minus a price; infinity lets them go where they will."""
+        count = 2 * self._H * self._T
+        index = np.arange(count, 2 * count, dtype=np.int32)
+        free = not np.isfinite(most_eur_per_kwh)
+        cost = np.full(count, 0.0 if free else DT_H * most_eur_per_kwh)
+        self._highs.changeColsCost(count, index, cost)
+        upper = np.full(count, 0.0 if free else _INF)
+        self._highs.changeColsBounds(count, index, np.zeros(count), upper)
+
     def add(self, meter_kw: Floats, cost_eur: Floats) -> None:
         """Take up one more plan of each house.
 
         Args:
             meter_kw: Shape (H, T), kW, import positive.
             cost_eur: What they cost the houses, shape (H,), EUR.
+
+        Raises:
+            ActionError: A shape is wrong, or something is no finite number.
         """
         H, T = self._H, self._T
+        for name, got, shape in (("meter_kw", meter_kw, (H, T)), ("cost_eur", cost_eur, (H,))):
+            if np.shape(got) != shape or not np.isfinite(got).all():
+                raise ActionError(
+                    f"{name} of the plans has shape {np.shape(got)}; expected finite numbers of "
+                    f"shape {shape}. Pass one plan a house."
+                )
         first, meters = self._highs.getNumCol(), np.arange(H * T).reshape(H, T)
         rows = np.column_stack([meters, H * T + np.arange(H)]).astype(np.int32)
         values = np.column_stack([-meter_kw, np.ones(H)])
@@ -141,32 +169,41 @@ class PlanMixture:
         self._highs.addCols(
             H, cost_eur, np.zeros(H), free, rows.size, start, rows.ravel(), values.ravel()
         )
-        self._column = np.vstack([self._column, first + np.arange(H)])
-        self._plans.append(meter_kw)
-        self._costs = cost_eur[None] if len(self._plans) == 1 else np.vstack([self._costs, cost_eur])
+        self._weight = np.vstack([self._weight, first + np.arange(H)])
+        self._plans = np.concatenate([self._plans, meter_kw[None]])
+        self._costs = np.concatenate([self._costs, cost_eur[None]])
 
-    def solve(self, rounds: int = 3) -> Mixture:
+    def solve(self, rounds: int = 4) -> Mixture:
         """The cheapest mixture.
 
         Args:
-            rounds: How often the linear model of the grid may be corrected.
+            rounds: How often the grid's linear model may be corrected; 0 keeps it as it is.
 
         Raises:
             SolverError: HiGHS found no optimum.
         """
+        grid, centre = self.grid, None
         for left in range(rounds, -1, -1):
-            mixture = self._run()
-            if mixture.settled or not left:
-                return mixture
-            check = mixture.check
-            self.grid.linearise(check, check.q_kvar)
-            self.grid.add_losses(check.p_kw, check.q_kvar)
-            self.grid.bound(check.losses_kw, self._row_dual)
-            self.grid.add(self.grid.near(check))
-            self.grid.bound(check.losses_kw, self._row_dual)
-        raise AssertionError
+            self._run()
+            meter = self._x[: 2 * self._H * self._T].reshape(2, self._H, self._T)
+            check = self.day.check(meter[0] - meter[1], self.day.meter_kvar)
+            if not left:
+                break
+            grid.linearise(check, check.q_kvar)
+            refines = self._loss_gap_eur(check) > LOSS_GAP_EUR
+            losses = check.losses_kw if refines else grid.losses_kw(self._x)
+            moved = grid.bound(losses, self._row_dual)
+            if not refines and moved <= SETTLED and self._agrees(check):
+                break
+            if refines:
+                # Tangents at the mean of the mixtures so far tell more than at the last.
+                centre = check.p_kw if centre is None else 0.5 * (centre + check.p_kw)
+                grid.add_losses(centre, check.q_kvar)
+            grid.add(grid.near(check))
+            grid.bound(losses, self._row_dual)
+        return self._mixture(self._agrees(check))
 
-    def _run(self) -> Mixture:
+    def _run(self) -> None:
         highs = self._highs
         for attempt in ("warm", "cold", "ipm"):
             if attempt != "warm":
@@ -184,22 +221,33 @@ class PlanMixture:
                 "Check the plans for extreme values."
             )
         solution = highs.getSolution()
-        x, dual = np.asarray(solution.col_value), np.asarray(solution.row_dual)
-        self._x, self._row_dual = x, dual
-        H, T = self._H, self._T
-        weight = x[self._column]
-        meter = np.einsum("kh,kht->ht", weight, np.stack(self._plans))
-        check = self.day.check(meter, self.day.meter_kvar)
-        slack_pu, slack_kva = self.grid.slacks(x)
+        self._x: Floats = np.asarray(solution.col_value)
+        self._row_dual: Floats = np.asarray(solution.row_dual)
+        self._optimum_eur = float(highs.getInfo().objective_function_value)
+
+    def _loss_gap_eur(self, check: GridCheck) -> float:
+        gap = np.nan_to_num(check.losses_kw) - self.grid.losses_kw(self._x)
+        return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
+
+    def _agrees(self, check: GridCheck) -> bool:
+        slack_pu, slack_kva = self.grid.slacks(self._x)
         voltage = (check.excess_pu - slack_pu).max()
         overload = ((check.overload_kva - slack_kva) / self.day.rating_kva).max()
+        return bool(voltage <= SETTLED and overload <= SETTLED)
+
+    def _mixture(self, settled: bool) -> Mixture:
+        H, T = self._H, self._T
+        meters = H * T
+        weight = self._x[self._weight]
+        meter = np.einsum("kh,kht->ht", weight, self._plans)
+        grid_eur = sum(self.day.check(meter, self.day.meter_kvar).costs_eur(self.day.costs))
         return Mixture(
             meter,
             (weight * self._costs).sum(axis=0),
-            sum(check.costs_eur(self.day.costs)),
-            float(highs.getInfo().objective_function_value),
-            dual[H * T : H * T + H].copy(),
-            dual[: H * T].reshape(H, T) / DT_H,
-            check,
-            bool(voltage <= SETTLED and overload <= SETTLED),
+            grid_eur if np.isfinite(grid_eur) else np.inf,
+            self._optimum_eur,
+            self._row_dual[meters : meters + H].copy(),
+            self._row_dual[:meters].reshape(H, T) / DT_H,
+            DT_H * float(self._x[2 * meters : 4 * meters].sum()),
+            settled,
         )

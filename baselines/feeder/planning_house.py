@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.baselines.feeder.stacked_houses import HouseBlock
+from flexgym.baselines.feeder.stacked_houses import _WASTE_EUR_PER_KWH, HouseBlock
 from flexgym.baselines.household.linear_program import _EXPORT, _IMPORT, PerfectForesight
 from flexgym.envs.household.params import DT_H, Floats, House, Series
 
@@ -19,7 +19,7 @@ class Plan:
         meter_kw: Power at the meter, shape (T,), kW, import positive.
         cost_eur: What the plan costs the house itself, EUR, without the operator's prices.
         least_eur: Least cost of its day with the operator's prices on the power at the meter,
-            EUR. It proves how far from the optimum the operator can be.
+            EUR, any house's plan and idle waste allowed: it bounds what the operator can reach.
     """
 
     meter_kw: Floats
@@ -48,7 +48,6 @@ class PlanningHouse(HouseBlock):
     def __init__(self, house: House, series: Series, soc_kwh: float, terminal: float) -> None:
         super().__init__(house, series, soc_kwh, terminal)
         T = self.periods
-        self.selfish = self.dispatch()
         self._soc_kwh = soc_kwh
         self._beyond = self._highs.getNumCol()
         none, row = np.zeros(2 * T), np.tile(np.arange(T, dtype=np.int32), 2)
@@ -58,21 +57,24 @@ class PlanningHouse(HouseBlock):
         self._highs.addCols(2 * T, none, none, none, 2 * T, start, row, value)
         kinds = [kind * T + np.arange(T) for kind in (_IMPORT, _EXPORT)]
         self._meter = np.concatenate([*kinds, self._beyond + np.arange(2 * T)]).astype(np.int32)
-        self._lowest: Floats = np.minimum(-series.import_eur_per_kwh, 0.0)
-        self._highest: Floats = house.unserved_eur_per_kwh - series.import_eur_per_kwh
+        self._stores = self.store_columns().astype(np.int32)
+        self._careful = False
 
-    def bounded(self, adder_eur_per_kwh: Floats) -> Floats:
+    def bounded(self, adder_eur_per_kwh: Floats, pull: float = 0.0) -> Floats:
         """Prices so bounded that no plan gains by wasting energy or shedding load, shape (T,).
 
-        Import then costs at least nothing (or what it does without them, if less) and at most
-        what unserved load does.
+        With them and the pull, import costs at least nothing (or what it does anyway, where
+        that is less) and at most what unserved load does.
         """
-        return np.clip(adder_eur_per_kwh, self._lowest, np.maximum(self._highest, 0.0))
+        tariff = self.series.import_eur_per_kwh
+        low = np.minimum(pull - tariff, 0.0)
+        high = np.maximum(self.house.unserved_eur_per_kwh - tariff - pull, 0.0)
+        return np.clip(adder_eur_per_kwh, low, high)
 
     def answer(
         self, adder_eur_per_kwh: Floats, profile_kw: Floats | None = None, pull: float = 0.0
-    ) -> tuple[Plan, PerfectForesight]:
-        """The house's plan at prices: what it says, and what it keeps to itself.
+    ) -> Plan:
+        """The house's plan at prices.
 
         Args:
             adder_eur_per_kwh: Prices on the power at the meter, shape (T,), EUR/kWh.
@@ -81,35 +83,46 @@ class PlanningHouse(HouseBlock):
 
         Raises:
             SolverError: HiGHS found no optimum.
+            ConvexityError: The plan is nothing that the house could play.
         """
         least = self._plan_at(adder_eur_per_kwh, None, 0.0)
-        bounded = self.bounded(adder_eur_per_kwh)
-        if pull > 0.0 and profile_kw is not None:
-            self._plan_at(bounded, profile_kw, pull)
-        elif not np.array_equal(bounded, adder_eur_per_kwh):
-            self._plan_at(bounded, None, 0.0)
+        pull = 0.0 if profile_kw is None else pull
+        bounded = self.bounded(adder_eur_per_kwh, pull)
+        if pull > 0.0 or self._careful or not np.array_equal(bounded, adder_eur_per_kwh):
+            self._plan_at(bounded, profile_kw, pull, careful=self._careful)
         plan = self._unsplit()
-        return Plan(plan.meter_kw, plan.cost_eur, least), plan
+        if self.wastes() and not self._careful:
+            # A tie: where surplus is worth nothing, it may be burned in a battery.
+            self._careful = True
+            self._plan_at(bounded, profile_kw, pull, careful=True)
+            plan = self._unsplit()
+        self.check(plan)
+        return Plan(plan.meter_kw, plan.cost_eur, least)
 
-    def _plan_at(self, adder: Floats, profile: Floats | None, pull: float) -> float:
-        T, house = self.periods, self.house
+    def _plan_at(
+        self, adder: Floats, profile: Floats | None, pull: float, *, careful: bool = False
+    ) -> float:
+        T, house, highs = self.periods, self.house, self._highs
         limit = np.repeat([[house.import_limit_kw], [house.export_limit_kw]], T, axis=1)
         near = limit
         if profile is not None:
-            near = np.minimum(np.stack([np.maximum(profile, 0.0), np.maximum(-profile, 0.0)]), limit)
+            near = np.clip(np.stack([profile, -profile]), 0.0, limit)
         price = self._cost[self._meter[: 2 * T]].reshape(2, T) + DT_H * np.stack([adder, -adder])
         cost = np.concatenate([price - DT_H * pull, price + DT_H * pull])
         upper = np.concatenate([near, limit - near])
         count = 4 * T
-        self._highs.changeColsCost(count, self._meter, cost.ravel())
-        self._highs.changeColsBounds(count, self._meter, np.zeros(count), upper.ravel())
+        highs.changeColsCost(count, self._meter, cost.ravel())
+        highs.changeColsBounds(count, self._meter, np.zeros(count), upper.ravel())
+        if self._careful:
+            wear = self._cost[self._stores] + (DT_H * _WASTE_EUR_PER_KWH if careful else 0.0)
+            highs.changeColsCost(len(wear), self._stores, wear)
         return self.run(soc_kwh=self._soc_kwh)
 
     def _unsplit(self) -> PerfectForesight:
         """The last answer as a plan of the house."""
         x, T = np.array(self._answer.col_value), self.periods
         meter = x[self._meter].reshape(2, 2, T).sum(axis=0)
-        # Prices that import and export share leave ties of drawing and feeding at once.
+        # Where import and export have one price a tie may draw and feed at once.
         meter -= meter.min(axis=0)
         x[self._meter[: 2 * T]] = meter.ravel()
         return self.plan(x[: self._beyond])
