@@ -23,13 +23,13 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import DT_H, Floats
 
 PULL_EUR_PER_KWH = 0.005
-RANGE_EUR_PER_KWH = 0.1
-"""Prices stay within plus and minus this at first."""
+RANGE_EUR_PER_KWH, TRUST_EUR_PER_KWH = 0.06, 0.02
+"""Prices stay so near to 0 at first, and to the best so far once plans suffice."""
 CLOSE_EUR = 0.01
 """The houses' answers end where they cannot make the mixture cheaper by more, EUR."""
 LAST_ROUNDS = 12
 """How often the last program may be corrected to agree with the AC power flow."""
-_WIDER, _SLOW, _UNPLANNED_KWH = 2.0, 0.5, 1e-6
+_WIDER, _SLOW, _UNPLANNED_KWH = 2.0, 0.3, 1e-6
 _WEAKER, _LITTLE = 0.25, 0.2
 
 
@@ -125,12 +125,13 @@ def coordinate(
     sent, received = number * day.periods + answers[0].n_bytes, 0
     sent += number * (day.periods + 1) * len(plans or ())
 
-    widest, pull = RANGE_EUR_PER_KWH, pull_eur_per_kwh
+    pull, width = pull_eur_per_kwh, RANGE_EUR_PER_KWH
+    centre = np.zeros((len(houses), day.periods))
     mixtures: list[Mixture] = []
     bounds: list[float] = []
     converged = False
     for _ in range(iterations):
-        operator.keep_prices(widest)
+        operator.keep_prices(centre - width, centre + width)
         mixture = operator.solve()
         mixtures.append(mixture)
         prices, profiles = mixture.price_eur_per_kwh, mixture.meter_kw
@@ -157,10 +158,12 @@ def coordinate(
         if np.maximum(gained, 0.0).sum() < _LITTLE * missed:
             # So near to the mixture no house has anything better.
             pull *= _WEAKER
-        if not complete and len(mixtures) > 1:
-            before = mixtures[-2].unplanned_kwh
-            widest *= _WIDER if mixture.unplanned_kwh > _SLOW * before else 1.0
-    operator.keep_prices(math.inf)
+        if complete:
+            centre = mixtures[int(np.argmax(bounds))].price_eur_per_kwh
+            width = min(width, TRUST_EUR_PER_KWH)
+        elif len(mixtures) > 1 and mixture.unplanned_kwh > _SLOW * mixtures[-2].unplanned_kwh:
+            width *= _WIDER
+    operator.free_prices()
     mixtures.append(operator.solve(LAST_ROUNDS))
     best = min(mixtures, key=lambda mixture: mixture.cost_eur)
     raw = mixtures[int(np.argmax(bounds))].price_eur_per_kwh

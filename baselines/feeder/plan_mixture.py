@@ -134,15 +134,20 @@ class PlanMixture:
         drawn = np.arange(self._H) * self._T + t
         return np.concatenate([drawn, drawn + self._H * self._T])
 
-    def keep_prices(self, most_eur_per_kwh: float) -> None:
-        """Keep prices within plus and minus a price; infinity lets them go where they will."""
-        count = 2 * self._H * self._T
+    def keep_prices(self, low_eur_per_kwh: Floats, high_eur_per_kwh: Floats) -> None:
+        """Keep prices between two others, each shape (H, T), EUR/kWh."""
+        self._trade(np.stack([high_eur_per_kwh, -low_eur_per_kwh]), _INF)
+
+    def free_prices(self) -> None:
+        """Let prices go where they will, so that nothing but plans is mixed."""
+        self._trade(np.zeros((2, self._H, self._T)), 0.0)
+
+    def _trade(self, price_eur_per_kwh: Floats, most_kw: float) -> None:
+        """Buy and sell at prices, shape (2, H, T), what no plan holds."""
+        count = price_eur_per_kwh.size
         index = np.arange(count, 2 * count, dtype=np.int32)
-        free = not np.isfinite(most_eur_per_kwh)
-        cost = np.full(count, 0.0 if free else DT_H * most_eur_per_kwh)
-        self._highs.changeColsCost(count, index, cost)
-        upper = np.full(count, 0.0 if free else _INF)
-        self._highs.changeColsBounds(count, index, np.zeros(count), upper)
+        self._highs.changeColsCost(count, index, DT_H * price_eur_per_kwh.ravel())
+        self._highs.changeColsBounds(count, index, np.zeros(count), np.full(count, most_kw))
 
     def add(self, meter_kw: Floats, cost_eur: Floats) -> None:
         """Take up one more plan of each house.
