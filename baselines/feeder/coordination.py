@@ -29,7 +29,7 @@ CLOSE_EUR = 0.01
 """The houses' answers end where they cannot make the mixture cheaper by more, EUR."""
 LAST_ROUNDS = 12
 """How often the last program may be corrected to agree with the AC power flow."""
-_WIDER, _SLOW, _UNPLANNED_KWH = 2.0, 0.3, 1e-6
+_NARROWER, _WIDER, _SLOW, _STUCK, _UNPLANNED_KWH = 3.0, 2.0, 0.3, 0.8, 1e-6
 _WEAKER, _LITTLE = 0.25, 0.2
 
 
@@ -160,9 +160,11 @@ def coordinate(
             pull *= _WEAKER
         if complete:
             centre = mixtures[int(np.argmax(bounds))].price_eur_per_kwh
-            width = min(width, TRUST_EUR_PER_KWH)
-        elif len(mixtures) > 1 and mixture.unplanned_kwh > _SLOW * mixtures[-2].unplanned_kwh:
-            width *= _WIDER
+            width = max(width / _NARROWER, TRUST_EUR_PER_KWH)
+        elif len(mixtures) > 1:
+            left = mixture.unplanned_kwh / max(mixtures[-2].unplanned_kwh, _UNPLANNED_KWH)
+            width *= _WIDER if left > _SLOW else 1.0
+            width *= _WIDER if left > _STUCK else 1.0
     operator.free_prices()
     mixtures.append(operator.solve(LAST_ROUNDS))
     best = min(mixtures, key=lambda mixture: mixture.cost_eur)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexgym.baselines.feeder.stacked_houses import _WASTE_EUR_PER_KWH, HouseBlock
-from flexgym.baselines.household.linear_program import _EXPORT, _IMPORT, PerfectForesight
+from flexgym.baselines.household.linear_program import (
+    _EXPORT,
+    _IMPORT,
+    _UNSERVED,
+    PerfectForesight,
+)
 from flexgym.envs.household.params import DT_H, Floats, House, Series
 
 
@@ -57,19 +62,19 @@ class PlanningHouse(HouseBlock):
         self._highs.addCols(2 * T, none, none, none, 2 * T, start, row, value)
         kinds = [kind * T + np.arange(T) for kind in (_IMPORT, _EXPORT)]
         self._meter = np.concatenate([*kinds, self._beyond + np.arange(2 * T)]).astype(np.int32)
+        self._shed = (_UNSERVED * T + np.arange(T)).astype(np.int32)
         self._stores = self.store_columns().astype(np.int32)
         self._careful = False
 
-    def bounded(self, adder_eur_per_kwh: Floats, pull: float = 0.0) -> Floats:
-        """Prices so bounded that no plan gains by wasting energy or shedding load, shape (T,).
+    def bounded(self, adder_eur_per_kwh: Floats) -> Floats:
+        """Prices so bounded that planning with them stays convex, shape (T,), EUR/kWh.
 
-        With them and the pull, import costs at least nothing (or what it does anyway, where
-        that is less) and at most what unserved load does.
+        Import then costs at least nothing and at most what unserved load does, or what it does
+        without them where that is outside.
         """
         tariff = self.series.import_eur_per_kwh
-        low = np.minimum(pull - tariff, 0.0)
-        high = np.maximum(self.house.unserved_eur_per_kwh - tariff - pull, 0.0)
-        return np.clip(adder_eur_per_kwh, low, high)
+        low, high = np.minimum(-tariff, 0.0), self.house.unserved_eur_per_kwh - tariff
+        return np.clip(adder_eur_per_kwh, low, np.maximum(high, 0.0))
 
     def answer(
         self, adder_eur_per_kwh: Floats, profile_kw: Floats | None = None, pull: float = 0.0
@@ -87,21 +92,23 @@ class PlanningHouse(HouseBlock):
         """
         least = self._plan_at(adder_eur_per_kwh, None, 0.0)
         pull = 0.0 if profile_kw is None else pull
-        bounded = self.bounded(adder_eur_per_kwh, pull)
-        if pull > 0.0 or self._careful or not np.array_equal(bounded, adder_eur_per_kwh):
-            self._plan_at(bounded, profile_kw, pull, careful=self._careful)
+        # Where power earned money a plan would burn it.
+        least_price = np.minimum(pull - self.series.import_eur_per_kwh, 0.0)
+        adder = np.maximum(adder_eur_per_kwh, least_price)
+        self._plan_at(adder, profile_kw, pull, playable=True)
         plan = self._unsplit()
         if self.wastes() and not self._careful:
             # A tie: where surplus is worth nothing, it may be burned in a battery.
             self._careful = True
-            self._plan_at(bounded, profile_kw, pull, careful=True)
+            self._plan_at(adder, profile_kw, pull, playable=True)
             plan = self._unsplit()
         self.check(plan)
         return Plan(plan.meter_kw, plan.cost_eur, least)
 
     def _plan_at(
-        self, adder: Floats, profile: Floats | None, pull: float, *, careful: bool = False
+        self, adder: Floats, profile: Floats | None, pull: float, *, playable: bool = False
     ) -> float:
+        """Solve at prices; a playable plan sheds no load that could be served."""
         T, house, highs = self.periods, self.house, self._highs
         limit = np.repeat([[house.import_limit_kw], [house.export_limit_kw]], T, axis=1)
         near = limit
@@ -111,11 +118,15 @@ class PlanningHouse(HouseBlock):
         cost = np.concatenate([price - DT_H * pull, price + DT_H * pull])
         upper = np.concatenate([near, limit - near])
         count = 4 * T
-        highs.changeColsCost(count, self._meter, cost.ravel())
         highs.changeColsBounds(count, self._meter, np.zeros(count), upper.ravel())
+        shed = np.maximum(self._cost[self._shed], cost[2]) if playable else self._cost[self._shed]
+        columns, costs = [self._meter, self._shed], [cost.ravel(), shed]
         if self._careful:
-            wear = self._cost[self._stores] + (DT_H * _WASTE_EUR_PER_KWH if careful else 0.0)
-            highs.changeColsCost(len(wear), self._stores, wear)
+            columns.append(self._stores)
+            wear = DT_H * _WASTE_EUR_PER_KWH if playable else 0.0
+            costs.append(self._cost[self._stores] + wear)
+        index = np.concatenate(columns)
+        highs.changeColsCost(len(index), index, np.concatenate(costs))
         return self.run(soc_kwh=self._soc_kwh)
 
     def _unsplit(self) -> PerfectForesight:
