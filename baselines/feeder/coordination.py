@@ -29,7 +29,10 @@ CLOSE_EUR = 0.01
 """The houses' answers end where they cannot make the mixture cheaper by more, EUR."""
 LAST_ROUNDS = 12
 """How often the last program may be corrected to agree with the AC power flow."""
+# The range narrows where plans suffice, and widens where more than such a share of what was
+# missing still is, twice where hardly less is.
 _NARROWER, _WIDER, _SLOW, _STUCK, _UNPLANNED_KWH = 3.0, 2.0, 0.3, 0.8, 1e-6
+# The pull weakens where plans gain so little of what houses could gain.
 _WEAKER, _LITTLE = 0.25, 0.2
 
 
