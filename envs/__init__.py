@@ -42,8 +42,9 @@ _ENVIRONMENTS = {
         "flexgym.envs.feeder.env:FeederEnv",
         "flexgym.envs.feeder.vector_env:FeederVectorEnv",
     ),
+    "flexgym/Operator-v0": ("flexgym.envs.feeder.operator_env:FeederOperatorEnv", None),
 }
-"""Single environment and native batch by Gymnasium's id."""
+"""Single environment and native batch, if there is one, by Gymnasium's id."""
 
 
 def register() -> None:

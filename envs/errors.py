@@ -49,12 +49,24 @@ class ChartError(FlexgymError, ValueError):
     """Points or a message do not describe a convex function."""
 
 
+class MenuError(ChartError):
+    """A menu sent to the operator is refused; ``reason`` says why in a word or two."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ConvexityError(FlexgymError, ValueError):
     """The prices make the cost-to-go non-convex, so the exact recursion does not apply."""
 
 
 class SolverError(FlexgymError, RuntimeError):
     """A solver did not return an optimum."""
+
+
+class SolverTimeoutError(SolverError, TimeoutError):
+    """A solver was stopped by its time limit."""
 
 
 class NetworkError(FlexgymError, ValueError):

@@ -12,7 +12,7 @@ from flexgym.evaluate import feeder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command: those of the evaluation, with two policies."""
     feeder.add_arguments(parser)
-    parser.set_defaults(policies="unmanaged,selfish")
+    parser.set_defaults(policies="unmanaged,selfish", days=48)
 
 
 def run(arguments: argparse.Namespace) -> int:

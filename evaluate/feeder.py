@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,14 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.evaluate.household import add_cache_argument
 
 if TYPE_CHECKING:
-    from flexgym.evaluate.feeder_rollout import Days, FeederDays
+    from flexgym.evaluate.feeder_sample import Days, FeederDays
 
 ENV_ID = "flexgym/Feeder-v0"
-FEEDER_DAYS = 48
-DEFAULT = "unmanaged,price-threshold,selfish"
+DAYS = 4
+DEFAULT = (
+    "unmanaged,droop,selfish,menus-agnostic,menus-forecast,menus,menus-aware,menus-foresight,"
+    "menus-aware-foresight,centralised"
+)
 MEANS = (
     "bill_eur",
     "loss_eur",
@@ -42,12 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policies",
         default=DEFAULT,
-        help=f"comma-separated (default {DEFAULT}); also mpc, menus, centralised",
+        help=f"comma-separated (default {DEFAULT}); also price-threshold, mpc",
     )
     add_cache_argument(parser)
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument(
-        "--feeder-days", type=int, default=FEEDER_DAYS, help=f"days to play ({FEEDER_DAYS})"
+        "--days", type=int, default=DAYS, help=f"feeder-days to play (default {DAYS})"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="take up the feeder-days already played in --out"
     )
     parser.add_argument("--uncertainty", default="markov", help="markov or none")
     parser.add_argument("--prices", type=Path, help="CSV with your own prices")
@@ -70,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         scenario=arguments.scenario,
         policies=[name.strip() for name in arguments.policies.split(",") if name.strip()],
         split=arguments.split,
-        feeder_days=arguments.feeder_days,
+        feeder_days=arguments.days,
+        resume=arguments.resume,
         uncertainty=arguments.uncertainty,
         prices=load_prices(arguments.prices) if arguments.prices else None,
         animation=arguments.animation,
@@ -92,7 +101,8 @@ def evaluate(
     scenario: str = "stress",
     policies: Sequence[str] = ("unmanaged", "selfish"),
     split: str = "test",
-    feeder_days: int = FEEDER_DAYS,
+    feeder_days: int = DAYS,
+    resume: bool = False,
     uncertainty: str = "markov",
     prices: Any = None,
     animation: bool = False,
@@ -109,11 +119,12 @@ def evaluate(
         policies: Names of `flexgym.policies.feeder.POLICIES`.
         split: Whose days and houses are played.
         feeder_days: How many; they spread evenly over draws of the houses and days.
+        resume: Whether feeder-days that were played into this folder before are taken up.
         uncertainty: ``"markov"`` or ``"none"``.
         prices: From `load_prices`, or None.
         animation: Whether the worst day is also written as GIF.
         cache: Folder where solved house-days are kept and looked up; None keeps none.
-        workers: House-days to solve side by side.
+        workers: Processes that play feeder-days side by side.
         seed: Of the sample and the episodes.
         command: Command line to note down, or None.
 
@@ -127,22 +138,28 @@ def evaluate(
     from flexgym.baselines.household import SolutionCache
     from flexgym.envs.feeder.scenario import FeederScenario
     from flexgym.evaluate import report
+    from flexgym.evaluate.comparison import gap_parts
     from flexgym.evaluate.feeder_pictures import feeder_pictures
-    from flexgym.evaluate.feeder_rollout import FeederDays
+    from flexgym.evaluate.feeder_sample import FeederDays
     from flexgym.policies.feeder import named
 
     if feeder_days < 2:
         raise ScenarioError(f"feeder_days is {feeder_days}; expected at least 2.")
-    chosen = [
-        named(name, cache=SolutionCache(cache) if cache else None, workers=workers)
-        for name in dict.fromkeys(policies)
-    ]
-    if not chosen:
+    names = list(dict.fromkeys(policies))
+    if not names:
         raise ScenarioError("policies is empty; expected at least one name.")
+    for name in names:
+        named(name)
     world = FeederScenario.create(scenario, split, uncertainty=uncertainty, prices=prices)
+    make = partial(_days, scenario, split, uncertainty, prices, feeder_days, seed)
     days = FeederDays.sample(world, feeder_days, seed)
     out = report.output_folder(folder)
-    played = _play(days, chosen)
+    kept = out / "days" / "-".join([scenario, split, uncertainty, world.homes.prices.name])
+    if not resume:
+        shutil.rmtree(kept, ignore_errors=True)
+    solved = Path(cache) if cache else None
+    played = _play(names, days, make, kept, solved, workers)
+    known = {one.policy: one for one in played}
     results = report.write_results(
         out,
         command=command,
@@ -159,35 +176,59 @@ def evaluate(
             "days": len(np.unique(days.day)),
             "houses": world.n_houses,
         },
-        rows=[_row(one, {other.policy: other for other in played}, seed) for one in played],
+        gaps=gap_parts(known, seed),
+        rows=[_row(one, known, seed) for one in played],
     )
     report.write_csv(out / "episodes.csv", _episodes(days, played))
-    feeder_pictures(out, days, played, chosen, animation=animation)
+    last = named(names[-1], cache=SolutionCache(solved) if solved else None)
+    feeder_pictures(out, days, played, last, animation=animation)
     print_table(results)
     return results
 
 
-def _play(days: FeederDays, policies: Sequence[Any]) -> list[Days]:
+def _days(
+    scenario: str, split: str, uncertainty: str, prices: Any, n: int, seed: int
+) -> FeederDays:
+    """The same feeder-days in any process."""
+    from flexgym.envs.feeder.scenario import FeederScenario
+    from flexgym.evaluate.feeder_sample import FeederDays
+
+    world = FeederScenario.create(scenario, split, uncertainty=uncertainty, prices=prices)
+    return FeederDays.sample(world, n, seed)
+
+
+def _play(
+    names: Sequence[str],
+    days: FeederDays,
+    make: Callable[[], FeederDays],
+    folder: Path,
+    cache: Path | None,
+    workers: int,
+) -> list[Days]:
     from tqdm import tqdm
 
-    from flexgym.evaluate.feeder_rollout import rollout
+    from flexgym.evaluate.feeder_play import play_days
 
     # disable=None: no bar where there is no terminal.
-    with tqdm(
-        total=len(days) * len(policies), desc="feeder-days", leave=False, disable=None
-    ) as bar:
-        return [rollout(policy, days, bar.update) for policy in policies]
+    with tqdm(total=len(days) * len(names), desc="feeder-days", leave=False, disable=None) as bar:
+        return play_days(
+            names, days, make, folder, cache=cache, workers=workers, progress=bar.update
+        )
 
 
 def _row(played: Days, all_played: Mapping[str, Days], seed: int) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from flexgym.evaluate.comparison import REFERENCE, gap, menu_figures
     from flexgym.evaluate.score import bootstrap, mean_interval
+    from flexgym.policies.feeder import BOUNDS
 
     scored = {}
-    if "unmanaged" in all_played and "centralised" in all_played:
-        worst, best = (all_played[name].cost_eur for name in ("unmanaged", "centralised"))
-        scored = {"score": asdict(bootstrap(played.cost_eur, worst, best, seed)[1])}
+    if REFERENCE in all_played:
+        scored["gap_eur"] = gap(played, all_played[REFERENCE], seed)
+    if "unmanaged" in all_played and REFERENCE in all_played:
+        worst, best = (all_played[name].cost_eur for name in ("unmanaged", REFERENCE))
+        scored["score"] = asdict(bootstrap(played.cost_eur, worst, best, seed)[1])
 
     house_terms = ("import_eur", "export_eur", "wear_eur", "terminal_eur")
     values = {
@@ -197,7 +238,7 @@ def _row(played: Days, all_played: Mapping[str, Days], seed: int) -> dict[str, A
     broken = {f"days_{key}_percent": 100.0 * there for key, there in played.broken.items()}
     return {
         "policy": played.policy,
-        "kind": "bound" if played.policy in ("selfish", "centralised") else "policy",
+        "kind": "bound" if played.policy in BOUNDS else "policy",
         **scored,
         "cost_eur": asdict(mean_interval(played.cost_eur, seed)),
         **{key: asdict(mean_interval(there, seed)) for key, there in broken.items()},
@@ -210,6 +251,7 @@ def _row(played: Days, all_played: Mapping[str, Days], seed: int) -> dict[str, A
         "lowest_pu": float(played.total("lowest_pu").min()),
         "line_percent": float(played.total("line_percent").max()),
         "trafo_percent": float(played.total("trafo_percent").max()),
+        **menu_figures(played),
     }
 
 
@@ -247,10 +289,23 @@ COLUMNS = {
 """Figures of the table, one line each; a policy is a column."""
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Lines of the table: the score where it is known."""
-    score = {"score": lambda row: _interval(row["score"])} if "score" in rows[0] else {}
-    return {**score, **COLUMNS}
+def _lines(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Lines of the table, with the score and what else is known of some policy."""
+    from flexgym.evaluate.comparison import lines
+
+    rows = results["rows"]
+    first = {}
+    if "score" in rows[0]:
+        first["score"] = lambda row: _interval(row["score"])
+    if "gap_eur" in rows[0]:
+        first["above the optimum, EUR/day"] = lambda row: _gap(row["gap_eur"])
+    cells = {label: [cell(row) for row in rows] for label, cell in {**first, **COLUMNS}.items()}
+    return cells | lines(rows, results["scenario"]["houses"])
+
+
+def _gap(value: dict[str, float]) -> str:
+    low, high = value["low"], value["high"]
+    return f"{value['mean']:.2f} ({low:.2f} to {high:.2f}), median {value['median']:.2f}"
 
 
 def _interval(value: dict[str, float]) -> str:
@@ -266,9 +321,21 @@ def print_table(results: dict[str, Any]) -> None:
     table.add_column("")
     for row in results["rows"]:
         table.add_column(row["policy"], justify="right")
-    for label, cell in _columns(results["rows"]).items():
-        table.add_row(label, *(cell(row) for row in results["rows"]))
-    Console(soft_wrap=True).print(table)
+    for label, cells in _lines(results).items():
+        table.add_row(label, *cells)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    if results["gaps"]:
+        split = Table(title="Where the gap comes from, EUR/day", title_justify="left")
+        split.add_column("")
+        split.add_column("mean and 95 % interval, median", justify="right")
+        for part in results["gaps"]:
+            split.add_row(_part(part), _gap(part["eur"]))
+        console.print(split)
+
+
+def _part(part: dict[str, Any]) -> str:
+    return f"{part['part']}: {part['from']} - {part['to']}"
 
 
 def markdown_table(results: dict[str, Any]) -> str:
@@ -279,9 +346,12 @@ def markdown_table(results: dict[str, Any]) -> str:
         "|---|" + "---:|" * len(rows),
     ]
     lines += [
-        f"| {label} | " + " | ".join(cell(row) for row in rows) + " |"
-        for label, cell in _columns(rows).items()
+        f"| {label} | " + " | ".join(cells) + " |" for label, cells in _lines(results).items()
     ]
+    if results["gaps"]:
+        lines += ["", "| where the gap comes from, EUR/day | mean (95 % interval), median |"]
+        lines += ["|---|---:|"]
+        lines += [f"| {_part(part)} | {_gap(part['eur'])} |" for part in results["gaps"]]
     lines += [
         "",
         f"{scenario['feeder_days']} {scenario['split']} feeder-days ({scenario['draws']} draws of "

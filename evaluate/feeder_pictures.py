@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.feeder.accounts import OVERLOAD_EUR, VOLTAGE_EUR
 from flexgym.envs.household.params import Floats
 from flexgym.envs.household.render import COLOURS, DASHED, clock_axis, edges_h
-from flexgym.evaluate.feeder_rollout import Days, FeederDays, trace
+from flexgym.evaluate.feeder_sample import Days, FeederDays, trace
 from flexgym.evaluate.pictures import picture
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def feeder_pictures(
     folder: Path,
     days: FeederDays,
     played: Sequence[Days],
-    policies: Sequence[FeederPolicy],
+    last: FeederPolicy,
     *,
     animation: bool = False,
 ) -> None:
@@ -36,7 +36,7 @@ def feeder_pictures(
         folder: Where to.
         days: What was played.
         played: What happened, one a policy.
-        policies: The policies in the same order; the last one's worst day is shown.
+        last: The last of the policies; its worst day is shown.
         animation: Whether the worst day is written as GIF too.
     """
     from matplotlib.image import imsave
@@ -44,16 +44,16 @@ def feeder_pictures(
     from flexgym.envs.feeder.render import animate_day, render_feeder
 
     power_picture(folder / "day.png", days, played)
-    last = played[-1]
-    worst = int(np.argmax(last.totals[:, VOLTAGE_EUR] + last.totals[:, OVERLOAD_EUR]))
-    _, (v_pu, line, trafo) = trace(policies[-1], days, worst)
+    totals = played[-1].totals
+    worst = int(np.argmax(totals[:, VOLTAGE_EUR] + totals[:, OVERLOAD_EUR]))
+    _, (v_pu, line, trafo) = trace(last, days, worst)
     grid, band = days.scenario.network, days.scenario.band_pu
     t = _worst_moment(v_pu, line, trafo, band)
     v_pu = np.where(v_pu > 0.0, v_pu, np.nan)
     image = render_feeder(grid, v_pu[t], line[t], trafo[t], band_pu=band, period=t + 1)
     imsave(folder / "worst.png", image)
     if animation:
-        power = last.grid_kw[worst]
+        power = played[-1].grid_kw[worst]
         animate_day(
             grid, v_pu, line, trafo, folder / "worst.gif", band_pu=band, meter_kw=power
         )  # fmt: skip

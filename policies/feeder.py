@@ -17,6 +17,8 @@ from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.base import HouseholdPolicy
+from flexgym.policies.central_mpc import CentralisedMpc, naming_day
+from flexgym.policies.droop import Droop
 from flexgym.policies.household import (
     ModelPredictive,
     PriceThreshold,
@@ -24,6 +26,7 @@ from flexgym.policies.household import (
     pv_shares,
 )
 from flexgym.policies.menus import Menus
+from flexgym.policies.planning import Agnostic, Expected, Foreseen, Planner
 
 
 class FeederPolicy(Protocol):
@@ -110,6 +113,7 @@ class Centralised:
 
     Args:
         progress: Called with the number of feeder-days solved and their total.
+        time_limit_s: When to give up a feeder-day, s; None is never.
     """
 
     name = "centralised"
@@ -117,14 +121,27 @@ class Centralised:
 
     optima: list[CentralOptimum]
 
-    def __init__(self, progress: Callable[[int, int], object] | None = None) -> None:
+    def __init__(
+        self,
+        progress: Callable[[int, int], object] | None = None,
+        time_limit_s: float | None = None,
+    ) -> None:
         self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
+        self._limit_s = time_limit_s
 
     def begin(self, simulation: FeederSimulation) -> None:
-        """Solve every feeder-day; see `FeederPolicy`."""
+        """Solve every feeder-day; see `FeederPolicy`.
+
+        Raises:
+            SolverTimeoutError: Time is up, for the day that is named.
+            SolverError: HiGHS found no optimum, for the day that is named.
+        """
         self._homes, self.optima = homes_of(simulation), []
         for i in range(simulation.n):
-            self.optima.append(central_optimum(FeederDay.of(simulation, i)))
+            with naming_day(simulation, i):
+                self.optima.append(
+                    central_optimum(FeederDay.of(simulation, i), time_limit_s=self._limit_s)
+                )
             self.progress(i + 1, simulation.n)
         plans = [(o.battery_kw, o.car_kw, o.pv_used_kw) for o in self.optima]
         # Each (T, n * H).
@@ -148,17 +165,50 @@ def selfish(progress: Callable[[int, int], object] | None = None) -> EachHouse:
     return EachHouse(Foresight(progress), "selfish")
 
 
-POLICIES: Mapping[str, Callable[..., FeederPolicy]] = MappingProxyType(
+def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
+    """Menus by what houses know of their future and whether they plan with the grid."""
+    if name == "menus":
+        return Menus(cache=cache, workers=workers)
+    if name == "menus-aware":
+        return Menus(Expected(), name=name, aware=AWARE_ROUNDS, again=AWARE_AGAIN)
+    if name == "menus-aware-foresight":
+        return Menus(Foreseen(), name=name, aware=AWARE_ROUNDS)
+    known: Mapping[str, Callable[[], Planner]] = {
+        "menus-agnostic": Agnostic,
+        "menus-forecast": Expected,
+        "menus-foresight": Foreseen,
+    }
+    return Menus(known[name](), name=name)
+
+
+AWARE_ROUNDS, AWARE_AGAIN = 3, 4
+"""Rehearsals before the day, and periods until the rest of it is rehearsed once more."""
+MENUS = (
+    "menus-agnostic",
+    "menus-forecast",
+    "menus",
+    "menus-aware",
+    "menus-foresight",
+    "menus-aware-foresight",
+)
+"""Houses without a look ahead; with the forecast's mean, planned anew every period; with every
+outcome and its probability; with the mean and prices of the grid, rehearsed every hour; with the
+day known, without and with prices of the grid."""
+_OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,
+        "droop": Droop,
         "price-threshold": lambda: EachHouse(PriceThreshold()),
         "mpc": lambda: EachHouse(ModelPredictive()),
         "selfish": selfish,
-        "menus": Menus,
+        "central-mpc": CentralisedMpc,
         "centralised": Centralised,
     }
 )
-"""Policies by name."""
+POLICIES = (*_OTHERS, *MENUS)
+"""Names of all policies."""
+BOUNDS = ("selfish", "menus-foresight", "menus-aware-foresight", "centralised")
+"""Those that know the day in advance."""
 
 
 def named(name: str, *, cache: SolutionCache | None = None, workers: int = 1) -> FeederPolicy:
@@ -172,8 +222,8 @@ def named(name: str, *, cache: SolutionCache | None = None, workers: int = 1) ->
     Raises:
         ScenarioError: Unknown name.
     """
-    if name not in POLICIES:
+    if name in MENUS:
+        return _menus(name, cache, workers)
+    if name not in _OTHERS:
         raise ScenarioError(f"policy is {name!r}; expected one of {', '.join(POLICIES)}.")
-    if name == "menus":
-        return Menus(cache=cache, workers=workers)
-    return POLICIES[name]()
+    return _OTHERS[name]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -21,19 +22,21 @@ from flexgym.baselines.household.uncontrolled import all_charged_at_once
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.action_map import balancing
+from flexgym.envs.household.batch import shares_from_pv
 from flexgym.envs.household.dynamics import (
     CAR_ETA_C,
     CAR_POWER,
     DEPARTURE,
     PV_KWP,
+    TARGET_KWH,
     battery_range,
     best_pv,
     car_range,
     meter,
-    pv_range,
 )
-from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, Series
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats, House, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.envs.uncertainty import Uncertainty
 
 
 @compiled
@@ -89,29 +92,25 @@ def cheapest_meter(
     return out[0], out[1]
 
 
-@compiled
-def _shares(rows, battery_kw, car_kw, now, used, out):
-    for i in range(len(used)):
-        low, high = pv_range(rows[i], battery_kw[i], now[0, i], car_kw[i], now[1, i])
-        # A plan may miss its range by the tolerance of its solver.
-        width = high - low
-        out[i] = min(max((used[i] - low) / width, 0.0), 1.0) if width > 1e-9 else 1.0
-
-
 def pv_shares(
     simulation: HouseholdSimulation, battery_kw: Floats, car_kw: Floats, pv_used_kw: Floats
 ) -> Floats:
     """PV powers as shares of what can be used beside these powers, shape (n,), in [0, 1]."""
     out = np.empty(simulation.n)
     rows, now = simulation.episodes.rows, simulation.now
-    _shares(rows, battery_kw, car_kw, now, pv_used_kw, out)
+    shares_from_pv(rows, battery_kw, car_kw, now, pv_used_kw, out)
     return out
 
 
 def charged_at_once(simulation: HouseholdSimulation) -> Floats:
     """Power of cars that charge at full power until they have what they need, shape (n,), kW."""
     out = np.empty(simulation.n)
-    all_charged_at_once(simulation.episodes.rows, simulation.missing_kwh, out)
+    missing = simulation.missing_kwh
+    if simulation.cars:
+        # A visit may ask for more than the car can hold.
+        room = simulation.visit[TARGET_KWH] - simulation.car_kwh
+        missing = np.minimum(missing, np.where(missing > 0.0, room, 0.0).clip(0.0))
+    all_charged_at_once(simulation.episodes.rows, missing, out)
     return out
 
 
@@ -283,27 +282,38 @@ class Optimal:
         self.progress: Callable[[int, int], object] = progress or (lambda done, total: None)
         self._cache, self._workers = cache, workers
 
-    def begin(self, simulation: HouseholdSimulation) -> None:
-        """Solve every distinct house-day."""
-        episodes, uncertainty = simulation.episodes, simulation.scenario.uncertainty
+    def begin(self, simulation: HouseholdSimulation, adders: Floats | None = None) -> None:
+        """Solve every distinct house-day.
+
+        Args:
+            simulation: The houses at the start of their days.
+            adders: Added to the prices of the forecast, shape (T, n), EUR/kWh; cut where an
+                outcome's cost would not be convex.
+        """
+        episodes, scenario = simulation.episodes, simulation.scenario
         pairs = np.stack([episodes.house, episodes.day])
-        self._pairs, member = np.unique(pairs, axis=1, return_inverse=True)
+        if adders is not None:
+            pairs = np.concatenate([pairs, np.arange(simulation.n)[None]])
+        pairs, member = np.unique(pairs, axis=1, return_inverse=True)
         self._member = member.ravel()
-        self._rows = [np.flatnonzero(member == k) for k in range(self._pairs.shape[1])]
+        self._rows = [np.flatnonzero(member == k) for k in range(pairs.shape[1])]
 
         def solve(pair: NDArray[np.int64]) -> CostToGo:
-            series, terminal = simulation.scenario.forecast_series(int(pair[0]), int(pair[1]))
+            house = scenario.houses[pair[0]]
+            series, terminal = scenario.forecast_series(int(pair[0]), int(pair[1]))
+            if adders is not None:
+                series = _with_adders(series, adders[:, pair[2]], scenario.uncertainty, house)
             return cost_to_go(
-                simulation.scenario.houses[pair[0]],
+                house,
                 series,
-                uncertainty=uncertainty,
+                uncertainty=scenario.uncertainty,
                 terminal_eur_per_kwh=terminal,
                 cache=self._cache,
             )
 
         self.solved: list[CostToGo] = []
         with ThreadPoolExecutor(self._workers) as pool:
-            for solved in pool.map(solve, self._pairs.T):
+            for solved in pool.map(solve, pairs.T):
                 self.solved.append(solved)
                 self.progress(len(self.solved), len(self._rows))
 
@@ -337,6 +347,18 @@ class Optimal:
         for rows, solved in zip(self._rows, self.solved, strict=True):
             solved.tables.play(now, rows, power, car)
         return power, car
+
+
+def _with_adders(series: Series, adders: Floats, uncertainty: Uncertainty, house: House) -> Series:
+    """Prices raised as far as import costs at least export, and at most what shedding load does."""
+    buy, sell = series.import_eur_per_kwh, series.export_eur_per_kwh
+    factors = uncertainty.price_factor
+    least, most = float(factors.min()), float(factors.max())
+    top = house.unserved_eur_per_kwh / most - buy
+    if least < 1.0:
+        top = np.minimum(top, (buy * least - sell) / (1.0 - least))
+    added = np.clip(adders, np.minimum(-buy, 0.0), np.maximum(top, 0.0))
+    return replace(series, import_eur_per_kwh=buy + added, export_eur_per_kwh=sell + added)
 
 
 RULES = {policy.name: policy for policy in (Uncontrolled, SelfConsumption, PriceThreshold)}

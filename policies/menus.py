@@ -1,63 +1,136 @@
 """Menus on the feeder: every house sends its flexibility chart, the operator clears them.
 
-The house knows its cost-to-go and measures; the operator knows the grid and what it is sent.
-All a house learns in return is the power that it shall take.
+The house plans and measures; the operator knows the grid and what it is sent. All a house
+learns in return is the power that it shall take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from flexgym.baselines.household import CostToGo, SolutionCache
+from flexgym.baselines.household import SolutionCache
 from flexgym.envs.charts import FlexibilityChart
-from flexgym.envs.charts.clearing import Cleared, Operator
+from flexgym.envs.charts.clearing import Cleared
+from flexgym.envs.charts.settlement import harms
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
+from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
-from flexgym.envs.household.dynamics import ARRIVAL, DEPARTURE
-from flexgym.envs.household.params import Floats
-from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.policies.household import Optimal, cheapest_meter, pv_shares
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.policies.awareness import GridPrices, expected_prices
+from flexgym.policies.exchange import Exchange, Period, alone
+from flexgym.policies.planning import Certified, Foreseen, Planner, revised
 
-_SAME_KW = 1e-7
+VERTEX_BYTES = 16
+"""Of a vertex in active power: kW and EUR as doubles."""
+
+
+@dataclass(frozen=True, eq=False)
+class MenuDay:
+    """What operator and houses told each other over the day.
+
+    Attributes:
+        own_kw: What each house would have taken by itself at each moment, shape (T, n, H), kW.
+        power_kw: What it was asked for, likewise.
+        harm_eur: Difference of its menu's costs there, likewise, EUR.
+        price_eur_per_kwh: What power cost the grid at its bus, shape (T, 3, n, H), EUR/kWh:
+            losses, voltage, loading.
+        vertices: Number of vertices of its menu, shape (T, n, H).
+        solves: Programs that the operator solved, shape (T, n).
+        feasible: Whether the menus let the grid keep its limits, likewise.
+        clean: Whether the AC power flow breaks none, likewise.
+    """
+
+    own_kw: Floats
+    power_kw: Floats
+    harm_eur: Floats
+    price_eur_per_kwh: Floats
+    vertices: Floats
+    solves: Floats
+    feasible: Floats
+    clean: Floats
+
+    @classmethod
+    def empty(cls, n: int, count: int) -> MenuDay:
+        """Room for a day."""
+        T = STEPS_PER_DAY
+        return cls(
+            own_kw=np.zeros((T, n, count)),
+            power_kw=np.zeros((T, n, count)),
+            harm_eur=np.zeros((T, n, count)),
+            price_eur_per_kwh=np.zeros((T, 3, n, count)),
+            vertices=np.zeros((T, n, count)),
+            solves=np.zeros((T, n)),
+            feasible=np.zeros((T, n)),
+            clean=np.zeros((T, n)),
+        )
+
+    def note(self, t: int, period: Period) -> None:
+        """Write down a period."""
+        for i, (menus, answer) in enumerate(zip(period.menus, period.answers, strict=True)):
+            self.own_kw[t, i] = [menu.best_power_kw for menu in menus]
+            self.power_kw[t, i] = answer.power_kw
+            self.harm_eur[t, i] = harms(menus, answer)
+            self.price_eur_per_kwh[t, :, i] = answer.price_eur_per_kwh
+            self.vertices[t, i] = [len(menu.power_kw) for menu in menus]
+            self.solves[t, i] = answer.solves
+            self.feasible[t, i], self.clean[t, i] = answer.feasible, answer.clean
 
 
 class Menus:
-    """Houses with their certified cost-to-go, cleared by the operator period by period.
+    """Houses that plan, cleared by the operator period by period.
 
-    The planning stage does not know the grid: a house that the grid will hinder tomorrow night
-    learns it only then. Each chart is read by its least cost over reactive power; the reactive
-    power of the load goes with it.
+    Without ``aware`` the planning stage does not know the grid: a house that the grid will
+    hinder tomorrow night learns it only then. Each chart is read by its least cost over
+    reactive power; the reactive power of the load goes with it.
 
     Attributes:
-        answers: The operator's answers of the last period, one a feeder.
-        menus: What was sent, one list a feeder.
+        period: What was sent and answered last.
+        day: What was sent and answered so far.
+        grid: What the planning stage expects of the grid, one a feeder; None without ``aware``.
+        seconds: See `Exchange`.
 
     Args:
+        planner: What houses know of their future; None is the certified optimum.
+        name: Of tables.
+        aware: Rounds in which operator and houses rehearse the expected day and agree on prices
+            of the grid; 0 plans without them. See `flexgym.policies.awareness`.
+        again: Periods after which they rehearse the rest of the day once more, starting with
+            the prices they have; None is never.
+        n_vertices: Most vertices of a menu; None sends all.
         progress: Called with the number of house-days solved and their total.
-        cache: Where solutions are kept and looked up.
+        cache: Where solutions of the certified optimum are kept and looked up.
         workers: House-days to solve side by side, each on a core of its own.
     """
 
-    name = "menus"
     settings: Mapping[str, str] = MappingProxyType({"curtailment": "action"})
 
-    answers: list[Cleared]
-    menus: list[list[FlexibilityChart]]
+    period: Period
+    day: MenuDay
+    grid: list[GridPrices] | None
 
     def __init__(
         self,
+        planner: Planner | None = None,
+        *,
+        name: str = "menus",
+        aware: int = 0,
+        again: int | None = None,
+        n_vertices: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         cache: SolutionCache | None = None,
         workers: int = 1,
     ) -> None:
-        self._optimal = Optimal(progress, cache, workers)
+        self.planner = planner or Certified(progress, cache, workers)
+        self.name, self._n_vertices = name, n_vertices
+        self._aware, self._again = aware, again
 
     def begin(self, simulation: FeederSimulation) -> None:
-        """Solve every distinct house-day; see `FeederPolicy`.
+        """Plan the day; see `FeederPolicy`.
 
         Raises:
             ScenarioError: The simulation decides curtailment by itself.
@@ -68,64 +141,61 @@ class Menus:
                 "may ask a house to use less of its PV. Make the simulation with the policy's "
                 "settings."
             )
-        scenario = simulation.scenario
         self._homes = homes_of(simulation)
-        self._optimal.begin(self._homes)
-        self._operator = Operator(
-            scenario.network,
-            scenario.house_bus,
-            band_pu=scenario.band_pu,
-            loss_eur_per_kwh=scenario.costs.loss_eur_per_kwh,
-            voltage_eur_per_pu_h=scenario.costs.voltage_eur_per_pu_h,
-            overload_eur_per_kwh=scenario.costs.overload_eur_per_kwh,
-        )
-        self.answers, self.menus = [], []
+        self._exchange = Exchange(simulation.scenario, self._n_vertices)
+        self.day = MenuDay.empty(simulation.n, simulation.scenario.n_houses)
+        self.seconds = self._exchange.seconds
+        self._shape = simulation.n, simulation.scenario.n_houses
+        self._first = revised(self._homes, self._homes.episodes.exogenous)
+        self._expected = self.planner.expected(self._homes)
+        self.grid = None
+        if self._aware:
+            self._rehearse(simulation.scenario, self._aware)
+        else:
+            self.planner.begin(self._homes)
+
+    def _rehearse(self, scenario: FeederScenario, rounds: int) -> None:
+        """Find prices of the grid for the rest of the day, and plan with them."""
+        homes, before = self._homes, None
+        if self.grid is not None:
+            before = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        expected = self.planner.expected(homes)
+        self.grid = expected_prices(scenario, homes, expected, self._exchange, rounds, before)
+        adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        self.planner.begin(homes, adders)
 
     def act(self, simulation: FeederSimulation) -> Floats:
         """See `FeederPolicy`."""
-        homes, count = self._homes, simulation.scenario.n_houses
+        homes = self._homes
         follow(homes, simulation)
-        sent = [self._chart(row) for row in range(homes.n)]
-        feeders = range(simulation.n)
-        self.menus = [sent[i * count : (i + 1) * count] for i in feeders]
-        tan_phi = [homes.house(row).load.tan_phi for row in range(homes.n)]
-        q_kvar = (np.array(tan_phi) * homes.now[0]).reshape(-1, count)
-        self.answers = [self._operator.clear(self.menus[i], q_kvar[i]) for i in feeders]
-        power = np.concatenate([answer.power_kw for answer in self.answers])
-        return actions_of(simulation, self._follow(homes, sent, power))
+        if self._aware and self._again and homes.t > 0 and homes.t % self._again == 0:
+            self._rehearse(simulation.scenario, 1)
+        self.period = self._exchange.period(homes, self.planner)
+        self.day.note(homes.t, self.period)
+        return actions_of(simulation, self.period.action)
 
-    def _plan(self, row: int) -> CostToGo:
-        return self._optimal.plan(row)
+    @property
+    def answers(self) -> list[Cleared]:
+        """The operator's answers of the last period, one a feeder."""
+        return self.period.answers
 
-    def _chart(self, row: int) -> FlexibilityChart:
-        t, soc, stored, state, load, pv = _seen(self._homes, row)
-        return self._plan(row).chart(t, soc, stored, state=state, load_kw=load, pv_kw=pv)
+    @property
+    def menus(self) -> list[list[FlexibilityChart]]:
+        """What was sent in the last period, one list a feeder."""
+        return self.period.menus
 
-    def _follow(
-        self, homes: HouseholdSimulation, sent: list[FlexibilityChart], power_kw: Floats
-    ) -> Floats:
-        """Actions of the houses that make these powers, the cheapest way."""
-        battery, car = self._optimal.powers(homes)
-        used, own = cheapest_meter(homes, battery, car)
-        # Most houses may take what they want anyway; the others look for the cheapest way.
-        for row in np.flatnonzero(np.abs(own - power_kw) > _SAME_KW).tolist():
-            x = sent[row].power_kw
-            t, soc, stored, state, load, pv = _seen(homes, row)
-            points = self._plan(row).disaggregate(
-                t, soc, stored, power_kw=float(min(max(power_kw[row], x[0]), x[-1])),
-                state=state, load_kw=load, pv_kw=pv,
-            )  # fmt: skip
-            battery[row], car[row], used[row] = points.battery_kw, points.car_kw, points.pv_used_kw
-        share = pv_shares(homes, battery, car, used)
-        return homes.action(battery, share, car_kw=car)
+    def plans(self) -> Floats:
+        """What each house would do by itself over the day that it expects at its start.
 
+        Shape (T, n, H), kW: the plans that it declares.
+        """
+        meter_kw, _ = alone(revised(self._first, self._expected), Foreseen())
+        return meter_kw.reshape(-1, *self._shape)
 
-def _seen(homes: HouseholdSimulation, row: int) -> tuple:
-    """What one house measures, as `CostToGo.chart` takes it."""
-    t, visit = homes.t, homes.visit
-    there = homes.cars and visit[ARRIVAL, row] <= t < visit[DEPARTURE, row]
-    load, pv = homes.now[:2, row]
-    stored = float(homes.car_kwh[row]) if there else None
-    return (
-        t, float(homes.soc_kwh[row]), stored, int(homes.state[row]), float(load), float(pv),
-    )  # fmt: skip
+    def alone_eur(self) -> Floats:
+        """Cost of the day to each house if it does what it would by itself at any moment.
+
+        With the same knowledge, but without the grid; once the day is over. Shape (n, H), EUR.
+        """
+        _, cost = alone(revised(self._first, self._first.episodes.exogenous), self.planner)
+        return cost.reshape(self._shape)

@@ -7,6 +7,7 @@ asks for them, until it agrees with the program.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import highspy
@@ -14,6 +15,7 @@ import numpy as np
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck
 from flexgym.baselines.feeder.network_rows import GridDuals, NetworkRows
+from flexgym.baselines.feeder.solver_run import run_to_optimum
 from flexgym.baselines.feeder.stacked_houses import StackedHouses
 from flexgym.baselines.household.linear_program import PerfectForesight
 from flexgym.envs.errors import SolverError
@@ -23,12 +25,11 @@ LOSS_ROUNDS = 6
 """Rounds in which the program's losses are made more exact."""
 MAX_ROUNDS = 20
 LOSS_GAP_EUR = 0.02
-"""Losses are exact enough where the program underestimates their cost by no more, EUR."""
+"""Losses are exact enough where the program is wrong about their cost by no more, EUR."""
 SETTLED = 2e-5
 """Voltage (pu) and share of a rating within which program and power flow shall agree."""
 HELD_PU, HELD_PERCENT = 1e-4, 0.1
 """A limit that is exceeded by less counts as held."""
-_LOSS_POINTS = (0.0, 0.3, 0.6, 1.0)
 _UNUSED = 1e-6  # pu h and kVAh
 _PLANNED = ("battery_kw", "car_kw", "pv_used_kw", "meter_kw", "unserved_kw", "missed_kwh")
 _GRID_TERMS = ("loss_eur", "voltage_eur", "overload_eur")
@@ -57,9 +58,10 @@ class CentralOptimum:
         loss_eur: Cost of the losses by the AC power flow, EUR.
         voltage_eur: Cost of voltages outside the band by the AC power flow, EUR.
         overload_eur: Cost of overload by the AC power flow, EUR.
-        bound_eur: The program's optimum, EUR. No strict bound: the limits in it are linear,
-            exact at the plan; and where ties had to be broken it is above by up to 1e-6 EUR
-            per kWh into or out of a store.
+        bound_eur: The program's optimum, EUR. No strict bound: limits and losses in it are those
+            of a model that is exact at the plan; between two kinks it counts up to 4 W too
+            much for a branch's losses; and where ties had to be broken it is above by up to
+            1e-6 EUR per kWh into or out of a store.
         selfish_eur: Sum of the houses' own optima, EUR: a strict bound, without the grid.
         duals: What limits are worth, and what power costs the grid.
         check: What the AC power flow says of the plan.
@@ -97,7 +99,7 @@ class CentralOptimum:
 
     @property
     def gap_eur(self) -> float:
-        """How far the plan's cost may lie above the optimum, EUR, up to the linear limits."""
+        """What the plan costs by the AC power flow beyond the program's optimum, EUR."""
         return self.cost_eur - self.bound_eur
 
     @property
@@ -125,96 +127,116 @@ class CentralOptimum:
 class CentralProgram:
     """The persistent HiGHS model of a feeder-day.
 
+    Attributes:
+        day: The day.
+        houses: Its houses in the model.
+        grid: Its grid in the model.
+        highs: The model.
+        x: Values of the columns in the last optimum.
+        row_dual: Duals of the rows in it.
+
     Args:
         day: The day.
+        earlier: Let ties go to the plan that stores earlier: forecasts may prove wrong.
     """
 
-    def __init__(self, day: FeederDay) -> None:
-        self.day = day
-        self.houses = StackedHouses(day)
-        self._highs = highspy.Highs()
-        for option, setting in _OPTIONS:
-            self._highs.setOptionValue(option, setting)
-        self.houses.pass_to(self._highs)
-        self.grid = NetworkRows(self._highs, self.houses, day)
+    x: Floats
+    row_dual: Floats
 
-    def solve(self, *, all_limits: bool = False) -> CentralOptimum:
+    def __init__(self, day: FeederDay, *, earlier: bool = False) -> None:
+        self.day = day
+        self.houses = StackedHouses(day, earlier=earlier)
+        self._deadline_s: float | None = None
+        self.highs = highspy.Highs()
+        for option, setting in _OPTIONS:
+            self.highs.setOptionValue(option, setting)
+        self.houses.pass_to(self.highs)
+        self.grid = NetworkRows(self.highs, self.houses, day)
+        own = np.stack([block.dispatch().meter_kw for block in self.houses.blocks])
+        self.grid.flows.start(own.T @ day.at_bus @ self.grid.flows.below.T)
+
+    def solve(
+        self, *, all_limits: bool = False, time_limit_s: float | None = None
+    ) -> CentralOptimum:
         """Solve, add what the power flow asks for, and solve again until they agree.
 
         Args:
             all_limits: Whether every limit has a row from the start, for tests.
+            time_limit_s: When to give up, s; None is never.
 
         Raises:
+            SolverTimeoutError: Time is up.
             SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
             ConvexityError: The optimum is nothing that a house could play.
         """
-        grid, centre = self.grid, None
-        bound, plans, check = self._run()
+        return self._optimum(*self.settle(all_limits=all_limits, time_limit_s=time_limit_s))
+
+    def settle(
+        self, *, all_limits: bool = False, time_limit_s: float | None = None
+    ) -> tuple[float, list[PerfectForesight], GridCheck, int, bool]:
+        """As `solve`, whether houses can play the plan or not.
+
+        Returns:
+            The program's optimum, the houses' plans, their power flow, the linear programs
+            solved, and whether program and power flow agree.
+        """
+        grid = self.grid
+        self._deadline_s = None if time_limit_s is None else time.monotonic() + time_limit_s
+        bound, plans, check = self.run()
         # Everybody's own optimum is far from that of all: the plain model will do.
-        grid.linearise(None, check.q_kvar)
-        for share in _LOSS_POINTS:
-            grid.add_losses(share * check.p_kw, check.q_kvar)
+        grid.points.forget(check.q_kvar)
         if all_limits:
             grid.add(grid.all_limits())
         grid.add(grid.at_the_slack())
         grid.add(grid.near(check))
-        grid.bound(np.zeros(self.day.periods), self._row_dual)
+        grid.bound(self.row_dual)
         for rounds in range(2, MAX_ROUNDS + 1):
-            bound, plans, check = self._run()
-            grid.linearise(check, check.q_kvar)
-            refines = rounds <= 1 + LOSS_ROUNDS and self._loss_gap_eur(check) > LOSS_GAP_EUR
-            losses = check.losses_kw if refines else grid.losses_kw(self._x)
-            moved = grid.bound(losses, self._row_dual)
+            bound, plans, check = self.run()
+            grid.points.shift(check, check.q_kvar)
+            gap = abs(self._loss_gap_eur(check))
+            refines = rounds <= 1 + LOSS_ROUNDS and (gap > LOSS_GAP_EUR or not grid.knows_losses)
+            moved = grid.bound(self.row_dual)
             settled = not refines and self._agrees(check) and moved <= SETTLED
-            if settled and not self.houses.discourage_waste(self._highs):
-                return self._optimum(bound, plans, check, rounds, settled=True)
+            if settled and not self.houses.discourage_waste(self.highs):
+                return bound, plans, check, rounds, True
             if rounds == MAX_ROUNDS:
                 break
             if refines:
-                # Tangents at the mean of the plans so far tell more than at the last.
-                centre = check.p_kw if centre is None else 0.5 * (centre + check.p_kw)
-                grid.add_losses(centre, check.q_kvar)
+                grid.price_losses(check)
             grid.add(grid.near(check))
-            grid.bound(losses, self._row_dual)
-        return self._optimum(bound, plans, check, MAX_ROUNDS, settled=False)
+            grid.bound(self.row_dual)
+        return bound, plans, check, MAX_ROUNDS, False
 
-    def _run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
+    def run(self) -> tuple[float, list[PerfectForesight], GridCheck]:
         """Solve the program as it is: its optimum, the houses' plans, and their power flow."""
-        highs = self._highs
-        for attempt in ("warm", "cold", "ipm"):
-            if attempt != "warm":
-                # A stale basis can mislead the simplex.
-                highs.clearSolver()
-                highs.setOptionValue("solver", "ipm" if attempt == "ipm" else "choose")
-            highs.run()
-            status = highs.getModelStatus()
-            if status == highspy.HighsModelStatus.kOptimal:
-                break
-        highs.setOptionValue("solver", "choose")
-        if status != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(
-                f"HiGHS ended with {highs.modelStatusToString(status)}; expected an optimum. "
-                "Check prices and series for extreme values."
-            )
-        solution = highs.getSolution()
-        self._x: Floats = np.asarray(solution.col_value)
-        self._row_dual: Floats = np.asarray(solution.row_dual)
-        plans = self.houses.plans(self._x)
+        bound = self.optimise()
+        plans = self.houses.plans(self.x)
         meter, unserved = (
             np.stack([getattr(plan, name) for plan in plans])
             for name in ("meter_kw", "unserved_kw")
         )
-        bound = float(highs.getInfo().objective_function_value)
         return bound, plans, self.day.judge(meter, unserved)
+
+    def optimise(self) -> float:
+        """Solve the program as it is; its optimum, EUR.
+
+        Raises:
+            SolverTimeoutError: Time is up.
+            SolverError: HiGHS found no optimum.
+        """
+        run_to_optimum(self.highs, self._deadline_s)
+        solution = self.highs.getSolution()
+        self.x, self.row_dual = np.asarray(solution.col_value), np.asarray(solution.row_dual)
+        return float(self.highs.getInfo().objective_function_value)
 
     def _loss_gap_eur(self, check: GridCheck) -> float:
         """What the losses cost more than the program counts with, EUR."""
-        gap = np.nan_to_num(check.losses_kw) - self.grid.losses_kw(self._x)
+        gap = np.nan_to_num(check.losses_kw - self.grid.losses_kw(self.x))
         return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
     def _agrees(self, check: GridCheck) -> bool:
         """Whether the power flow finds no more violated than the program pays for."""
-        slack_pu, slack_kva = self.grid.slacks(self._x)
+        slack_pu, slack_kva = self.grid.slacks(self.x)
         voltage = (check.excess_pu - slack_pu).max()
         overload = ((check.overload_kva - slack_kva) / self.day.rating_kva).max()
         return bool(voltage <= SETTLED and overload <= SETTLED)
@@ -235,14 +257,14 @@ class CentralProgram:
         for block, plan in zip(self.houses.blocks, plans, strict=True):
             block.check(plan)
         series = {name: np.stack([getattr(plan, name) for plan in plans]) for name in _PLANNED}
-        slack_pu, slack_kva = self.grid.slacks(self._x)
+        slack_pu, slack_kva = self.grid.slacks(self.x)
         return CentralOptimum(
             **series,
             house_eur=np.array([plan.cost_eur for plan in plans]),
             **dict(zip(_GRID_TERMS, check.costs_eur(self.day.costs), strict=True)),
             bound_eur=bound,
             selfish_eur=self.houses.own_eur,
-            duals=self.grid.duals(self._row_dual),
+            duals=self.grid.duals(self.row_dual),
             check=check,
             slack_pu_h=DT_H * float(slack_pu.sum()),
             slack_kvah=DT_H * float(slack_kva.sum()),
@@ -252,14 +274,21 @@ class CentralProgram:
         )
 
 
-def central_optimum(day: FeederDay) -> CentralOptimum:
+def central_optimum(day: FeederDay, *, time_limit_s: float | None = None) -> CentralOptimum:
     """The centralised optimum of a feeder-day that is known in advance.
 
     Args:
         day: The day.
+        time_limit_s: When to give up, s; None is never. The houses' own optima come first and
+            are not interrupted.
 
     Raises:
+        SolverTimeoutError: Time is up.
         SolverError: HiGHS found no optimum, or the plan's power flow has no solution.
         ConvexityError: The optimum is nothing that a house could play.
     """
-    return CentralProgram(day).solve()
+    begun = time.monotonic()
+    program = CentralProgram(day)
+    if time_limit_s is not None:
+        time_limit_s -= time.monotonic() - begun
+    return program.solve(time_limit_s=time_limit_s)

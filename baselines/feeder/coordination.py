@@ -116,12 +116,7 @@ def coordinate(
         )
     ]
     answers = [house.answer(np.zeros(day.periods)) for house in houses]
-    operator = PlanMixture(
-        OperatorDay(
-            day.network, day.house_bus, day.rating_kva, day.band_pu, day.costs, day.meter_kvar()
-        ),
-        *_stacked(answers),
-    )
+    operator = PlanMixture(_known_to_operator(day), *_stacked(answers))
     for meter_kw, cost_eur in plans or ():
         operator.add(meter_kw, cost_eur)
     number = np.dtype(np.float64).itemsize
@@ -186,6 +181,13 @@ def coordinate(
         converged=converged,
         house_bytes=sent,
         operator_bytes=received,
+    )
+
+
+def _known_to_operator(day: FeederDay) -> OperatorDay:
+    kvar, limits = day.meter_kvar(), day.connection_kw
+    return OperatorDay(
+        day.network, day.house_bus, day.rating_kva, day.band_pu, day.costs, kvar, limits
     )
 
 

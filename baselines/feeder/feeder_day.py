@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.errors import StateError
 from flexgym.envs.feeder.draw import world_of
 from flexgym.envs.feeder.homes import homes_of
 from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid import Network, RadialPowerFlow
-from flexgym.envs.household.params import DT_H, Floats, House, Series
+from flexgym.envs.household.params import DT_H, Floats, House, Series, Session
 
 Ints = NDArray[np.int64]
 
@@ -42,6 +43,11 @@ class FeederGrid(ABC):
     @abstractmethod
     def periods(self) -> int:
         """Number of periods, T."""
+
+    @property
+    @abstractmethod
+    def connection_kw(self) -> Floats:
+        """Most power that each house may draw or feed in, shape (H,), kW."""
 
     @cached_property
     def at_bus(self) -> Floats:
@@ -103,16 +109,49 @@ class FeederDay(FeederGrid):
             homes.episodes.terminal_price[rows].copy(),
         )
 
+    def rest(self, start: int, soc_kwh: Floats, car_kwh: Floats) -> FeederDay:
+        """What is left of the day, as a day of its own: sessions keep what they need.
+
+        Args:
+            start: The period it begins with, 0 to T - 1.
+            soc_kwh: States of charge then, shape (H,), kWh.
+            car_kwh: Energies in the cars then, shape (H,), kWh: read where a car has come
+                before.
+
+        Raises:
+            StateError: There is no such period, or not one energy a house.
+        """
+        houses = (len(self.houses),)
+        soc_kwh, car_kwh = np.asarray(soc_kwh, float), np.asarray(car_kwh, float)
+        if not 0 <= start < self.periods or {soc_kwh.shape, car_kwh.shape} != {houses}:
+            raise StateError(
+                f"start is {start}, with energies of shapes {soc_kwh.shape} and {car_kwh.shape}; "
+                f"expected a period from 0 to {self.periods - 1} and {houses} for both."
+            )
+        series = (
+            _rest_of(each, start, float(stored))
+            for each, stored in zip(self.series, car_kwh, strict=True)
+        )
+        return replace(self, series=tuple(series), soc_kwh=soc_kwh)
+
     @property
     def periods(self) -> int:
         """Number of periods, T."""
         return len(self.series[0])
 
+    @property
+    def connection_kw(self) -> Floats:
+        """See `FeederGrid`."""
+        return np.array([max(h.import_limit_kw, h.export_limit_kw) for h in self.houses])
+
+    @property
+    def _tan_phi(self) -> Floats:
+        return np.array([[house.load.tan_phi] for house in self.houses])
+
     def meter_kvar(self, unserved_kw: Floats | float = 0.0) -> Floats:
         """Reactive power at the meters, shape (H, T), kvar, where some load is unserved."""
         load = np.stack([series.load_kw for series in self.series])
-        tan_phi = np.array([house.load.tan_phi for house in self.houses])
-        return tan_phi[:, None] * (load - unserved_kw)
+        return self._tan_phi * (load - unserved_kw)
 
     def judge(self, meter_kw: Floats, unserved_kw: Floats) -> GridCheck:
         """The AC power flow of powers at the meters.
@@ -122,6 +161,10 @@ class FeederDay(FeederGrid):
             unserved_kw: Load left unserved, shape (H, T), kW.
         """
         return self.check(meter_kw, self.meter_kvar(unserved_kw))
+
+    def power_flow(self, meter_kw: Floats, served_kw: Floats) -> GridCheck:
+        """The AC power flow of powers at the meters beside consumption, each shape (H, T), kW."""
+        return self.check(meter_kw, self._tan_phi * served_kw)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +197,23 @@ class GridCheck:
             float(DT_H * costs.voltage_eur_per_pu_h * self.excess_pu.sum()),
             float(DT_H * costs.overload_eur_per_kwh * self.overload_kva.sum()),
         )
+
+
+def _rest_of(series: Series, start: int, car_kwh: float) -> Series:
+    sessions = []
+    for session in series.sessions:
+        if session.departure > start:
+            here = session.arrival < start
+            sessions.append(
+                Session(
+                    0 if here else session.arrival - start,
+                    session.departure - start,
+                    car_kwh if here else session.arrival_kwh,
+                    session.needed_kwh,
+                )
+            )
+    names = ("load_kw", "pv_kw", "import_eur_per_kwh", "export_eur_per_kwh")
+    return Series(*(getattr(series, name)[start:] for name in names), sessions=tuple(sessions))
 
 
 def _ratings(scenario: FeederScenario) -> Floats:

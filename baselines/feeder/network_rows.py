@@ -1,21 +1,19 @@
-"""The grid in a linear program: limits and losses as rows that are added where they matter.
+"""The grid in a linear program: limits as rows that are added where they matter.
 
 Voltages and flows are LinDistFlow's, shifted so that they are exact at an AC operating point.
-The AC losses are convex in the powers, so that their tangent planes bound them from below.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import highspy
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck, Ints
-from flexgym.envs.errors import PowerFlowError
-from flexgym.envs.grid.linear import LinDistFlow
+from flexgym.baselines.feeder.operating_points import OperatingPoints
+from flexgym.baselines.feeder.tree_flows import Metered, TreeFlows
+from flexgym.envs.grid.sweep import RATIO, SHARE_RE, R
 from flexgym.envs.household.params import DT_H, Floats
 
 HIGH, LOW, DRAWN, FED = range(4)
@@ -43,18 +41,15 @@ class GridDuals:
     price_eur_per_kwh: Floats
 
 
-class Metered(Protocol):
-    """Whatever has columns for the powers at the houses' meters in a HiGHS model."""
-
-    def meter_columns(self, t: int) -> Ints:
-        """Columns of what each house draws (H), then of what it feeds in (H), in a period."""
-        ...
-
-
 class NetworkRows:
     """Rows and columns of the grid in a HiGHS model that holds the houses already.
 
     Every limit has a slack that costs what violating it costs.
+
+    Attributes:
+        points: The linear models whose limits they are.
+        flows: The flows through the branches, on which all limits act.
+        knows_losses: Whether the losses were made exact at a plan, or cost nothing.
 
     Args:
         highs: The model.
@@ -63,11 +58,10 @@ class NetworkRows:
     """
 
     def __init__(self, highs: highspy.Highs, houses: Metered, day: FeederGrid) -> None:
-        self._highs, self._houses, self._day = highs, houses, day
-        self._house_rows = highs.getNumRow()
-        self._plain = LinDistFlow(day.network)
-        self._voltage: Floats = -2.0 * _SCALE * self._plain.resistance[:, day.house_bus]
-        self._flow: Floats = self._plain.subtree[:, day.house_bus]
+        self._highs, self._day = highs, day
+        self.flows = TreeFlows(highs, houses, day)
+        self.points = OperatingPoints(day)
+        self._voltage, self._flow = self._on_flows()
         self._loss_share = self._shares()
         # Kind, period and bus or branch of each limit; its row, its slack's column and scale.
         self._limits = np.empty((0, 3), dtype=np.int64)
@@ -76,13 +70,20 @@ class NetworkRows:
         self._relief: Floats = np.empty(0)
         self._upper: Floats = np.empty(0)
         self._known: set[tuple[int, ...]] = set()
-        self._losses = -1
-        T, buses, branches = day.periods, day.network.n_bus, len(day.rating_kva)
-        self._models: list[LinDistFlow | None] = [None] * T
-        self._at: Floats = np.full((T, 2, buses), np.nan)
-        self._w0: Floats = np.empty((T, buses))
-        self._flow0: Floats = np.empty((T, branches))
-        self._cap: Floats = np.empty((T, branches))
+        self.knows_losses = day.costs.loss_eur_per_kwh == 0.0
+        self._start = 0
+        # Where losses were made exact: flows, slopes and the losses themselves.
+        shape = (day.periods, len(self.flows.nodes))
+        self._losses_at = (np.zeros(shape), np.zeros(shape), np.zeros(day.periods))
+
+    def _on_flows(self) -> tuple[Floats, Floats]:
+        """How flows change squared voltages, shape (bus, K), and branches, (branch, K)."""
+        network, flows = self._day.network, self.flows
+        tree, bus = network.tree, network.bus_node
+        fall = 2.0 * _SCALE * tree.branch[bus, RATIO, None] ** 2 * tree.branch[flows.nodes, R]
+        element = np.concatenate([network.line_element, network.trafo_element])
+        same = tree.element_node[element][:, None] == flows.nodes
+        return -fall * flows.below.T, tree.element[element, SHARE_RE, None] * same
 
     def _shares(self) -> Floats:
         """Share of all losses that each branch carries: of those that everything passes."""
@@ -92,7 +93,7 @@ class NetworkRows:
         top = network.tree.parent[node] == 0
         share = np.zeros(len(element))
         if len(np.unique(node[top])) == 1:
-            share[top] = self._plain.subtree[top].max(axis=1)
+            share[top] = self.points.plain.subtree[top].max(axis=1)
         return share
 
     @property
@@ -100,58 +101,24 @@ class NetworkRows:
         """Limits that have a row."""
         return len(self._limits)
 
-    def linearise(self, check: GridCheck | None, q_kvar: Floats) -> None:
-        """Shift the linear model to the operating points; None is the plain model."""
-        if check is None:
-            self._models = [None] * self._day.periods
-        for t in range(self._day.periods):
-            q = q_kvar[t]
-            if check is None:
-                model = self._plain
-            else:
-                point = np.stack([check.p_kw[t], q])
-                if self._models[t] is not None and np.array_equal(point, self._at[t]):
-                    continue
-                self._at[t] = point
-                model = self._corrected(*point) or self._plain
-                self._models[t] = model
-            none = np.zeros_like(q)
-            self._w0[t] = model.squared_voltage(none, q)
-            self._flow0[t] = model.flows(none, q)[0]
-            self._cap[t] = model.caps_kw(q)
-            if check is not None:
-                # Where a limit is broken the slack shall be what the power flow finds.
-                over = check.overload_kva[t] > 0.0
-                drawn = np.abs(model.flows(check.p_kw[t], q)[0])
-                self._cap[t, over] = (drawn - check.overload_kva[t])[over]
+    def price_losses(self, check: GridCheck) -> None:
+        """Make the losses exact at the plan that the operating points are shifted to.
 
-    def _corrected(self, p_kw: Floats, q_kvar: Floats) -> LinDistFlow | None:
-        try:
-            return self._plain.corrected(p_kw, q_kvar)
-        except PowerFlowError:  # beyond collapse
-            return None
-
-    def add_losses(self, p_kw: Floats, q_kvar: Floats) -> None:
-        """Bound the losses by their tangent planes at operating points, shape (T, bus)."""
-        price, T = self._day.costs.loss_eur_per_kwh, self._day.periods
-        if price == 0.0:
+        Points without a solution keep what they had.
+        """
+        if self._day.costs.loss_eur_per_kwh == 0.0:
             return
-        if self._losses < 0:
-            self._losses = self._add_columns(np.full(T, DT_H * price))
-        columns, values, low = [], [], []
-        for t in range(T):
-            model = self._corrected(p_kw[t], q_kvar[t])
-            if model is not None:
-                factor = model.loss_factor[self._day.house_bus]
-                low.append(float(model.losses(np.zeros_like(p_kw[t]), q_kvar[t])))
-                columns.append(np.append(self._houses.meter_columns(t), self._losses + t))
-                values.append(np.concatenate([-factor, factor, [1.0]]))
-        self._add_rows(columns, values, np.array(low), np.full(len(low), _INF))
+        known, (flow, slope, losses) = self.points.known, self._losses_at
+        if known.any():
+            flow[known] = check.p_kw[known] @ self.flows.below.T
+            slope[known] = self.flows.slopes(self.points.loss_factor)
+            losses[known] = check.losses_kw[known]
+            self.flows.set_losses(flow, slope, losses)
+            self.knows_losses = True
 
     def losses_kw(self, x: Floats) -> Floats:
         """Losses that the program counts with, shape (T,), kW."""
-        T = self._day.periods
-        return np.zeros(T) if self._losses < 0 else x[self._losses : self._losses + T]
+        return self.flows.losses_kw(self.flows.flows_kw(x))
 
     def near(self, check: GridCheck) -> Ints:
         """Limits that a power flow violates or comes near to: kind, period, bus or branch."""
@@ -160,7 +127,7 @@ class NetworkRows:
         counted[self._day.counted] = True
         v = np.where(np.isfinite(check.v_pu), check.v_pu, 0.0)
         loading = np.where(np.isfinite(check.loading_percent), check.loading_percent, np.inf)
-        drawn = self._flow0 + check.p_kw @ self._plain.subtree.T > 0.0
+        drawn = self.points.flow_kw + check.p_kw @ self.points.plain.subtree.T > 0.0
         heavy = loading > NEAR_PERCENT
         return self._listed(
             (v > high - NEAR_PU) & counted, (v < low + NEAR_PU) & counted, heavy & drawn,
@@ -169,15 +136,15 @@ class NetworkRows:
 
     def at_the_slack(self) -> Ints:
         """Both limits of the branches that everything passes, in all periods."""
-        top = np.broadcast_to(self._loss_share > 0.0, self._flow0.shape)
-        none = np.zeros(self._w0.shape, dtype=bool)
+        top = np.broadcast_to(self._loss_share > 0.0, self.points.flow_kw.shape)
+        none = np.zeros(self.points.w_pu.shape, dtype=bool)
         return self._listed(none, none, top, top)
 
     def all_limits(self) -> Ints:
         """Every limit there is."""
-        counted = np.zeros(self._w0.shape, dtype=bool)
+        counted = np.zeros(self.points.w_pu.shape, dtype=bool)
         counted[:, self._day.counted] = True
-        branches = np.ones(self._flow0.shape, dtype=bool)
+        branches = np.ones(self.points.flow_kw.shape, dtype=bool)
         return self._listed(counted, counted, branches, branches)
 
     @staticmethod
@@ -187,6 +154,11 @@ class NetworkRows:
             where = np.argwhere(mask)
             found.append(np.column_stack([np.full(len(where), kind), where]))
         return np.concatenate(found).astype(np.int64)
+
+    def begin(self, start: int) -> None:
+        """Leave the periods before this one without limits and losses."""
+        self.flows.begin(start)
+        self._start = start
 
     def add(self, limits: Ints) -> int:
         """Give limits a row where they have none; the number that is new."""
@@ -200,18 +172,15 @@ class NetworkRows:
         slack = self._add_columns(DT_H * price[(kinds >= DRAWN).astype(int)])
         columns, values, relief = [], [], []
         for k, (kind, t, i) in enumerate(new):
-            meters = self._houses.meter_columns(t)
             sign = 1.0 if kind in (HIGH, DRAWN) else -1.0
             voltage = kind in (HIGH, LOW)
             scale = 2.0 * _SCALE * (high if kind == HIGH else low) if voltage else 1.0
             power = sign * (self._voltage if voltage else self._flow)[i]
-            column, value = [meters, [slack + k]], [power, -power, [-scale]]
-            if kind == DRAWN and self._losses >= 0 and self._loss_share[i] > 0.0:
-                column.append([self._losses + t])
-                value.append([self._loss_share[i]])
-            column, value = np.concatenate(column), np.concatenate(value)
-            columns.append(column[value != 0.0])
-            values.append(value[value != 0.0])
+            if not voltage and self._loss_share[i] > 0.0:
+                power = power + sign * self._loss_share[i] * self._at_limit(sign, i)
+            used = np.flatnonzero(power)
+            columns.append(np.append(self.flows.columns(t)[used], slack + k))
+            values.append(np.append(power[used], -scale))
             relief.append(scale)
         first = self._highs.getNumRow()
         free = np.full(len(new), _INF)
@@ -223,12 +192,29 @@ class NetworkRows:
         self._upper = np.append(self._upper, free)
         return len(new)
 
-    def bound(self, losses_kw: Floats, row_dual: Floats) -> float:
+    def _at_limit(self, sign: float, i: int) -> Floats:
+        """Slopes of all losses in the flows where a branch at the slack is full, shape (K,)."""
+        flows = self.flows
+        return 2.0 * flows.square * flows.share * sign * self._full_kw(i)
+
+    def _counted_losses(self, sign: float, i: int) -> Floats:
+        """What these slopes count at the operating points, which have all losses already, (T,).
+
+        Without a point: what the losses where the branch is full are less.
+        """
+        slopes, flows = self._at_limit(sign, i), self.flows
+        full = 0.5 * slopes @ (flows.share * sign * self._full_kw(i))
+        there = self.points.p_kw @ flows.below.T @ slopes
+        return np.where(self.points.known, there, full)
+
+    def _full_kw(self, i: int) -> float:
+        """What all houses draw when a branch at the slack is full, kW."""
+        return float(self._day.rating_kva[i] / self._loss_share[i])
+
+    def bound(self, row_dual: Floats) -> float:
         """Set the limits' bounds to those of the linear model.
 
         Args:
-            losses_kw: Losses that the flows of the operating points include, shape (T,): those
-                of the program make them exact there, the true ones suit better tangents.
             row_dual: Duals of the rows in the last optimum.
 
         Returns:
@@ -241,15 +227,21 @@ class NetworkRows:
         upper = np.empty(len(kind))
         of_bus = (kind == HIGH) | (kind == LOW)
         t_, i_ = t[of_bus], i[of_bus]
-        upper[of_bus] = _SCALE * (band[of_bus] - sign[of_bus] * self._w0[t_, i_])
+        upper[of_bus] = _SCALE * (band[of_bus] - sign[of_bus] * self.points.w_pu[t_, i_])
         t_, i_ = t[~of_bus], i[~of_bus]
-        upper[~of_bus] = self._cap[t_, i_] - sign[~of_bus] * self._flow0[t_, i_]
-        counts = (kind == DRAWN) & (self._losses >= 0)
-        upper[counts] += self._loss_share[i[counts]] * losses_kw[t[counts]]
+        upper[~of_bus] = self.points.cap_kw[t_, i_] - sign[~of_bus] * self.points.flow_kw[t_, i_]
+        for branch in np.flatnonzero(self._loss_share):
+            for way, s in ((DRAWN, 1.0), (FED, -1.0)):
+                mine = np.flatnonzero((kind == way) & (i == branch))
+                counted = self._counted_losses(s, int(branch))[t[mine]]
+                upper[mine] += s * self._loss_share[branch] * counted
+        upper[t < self._start] = _INF
         change = self._highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]
         change(len(self._row), self._row, np.full(len(upper), -_INF), upper)
         unit = np.where(of_bus, 2.0 * _SCALE, self._day.rating_kva[np.where(of_bus, 0, i)])
-        moved = np.abs(upper - self._upper) / unit
+        ahead = t >= self._start
+        moved = np.zeros(len(upper))
+        moved[ahead] = np.abs(upper[ahead] - self._upper[ahead]) / unit[ahead]
         self._upper = upper
         old = self._row < len(row_dual)
         binds = row_dual[self._row[old]] < -_BINDS
@@ -262,19 +254,10 @@ class NetworkRows:
     def duals(self, row_dual: Floats) -> GridDuals:
         """What the limits are worth in the model's optimum, from all its rows' duals."""
         worth = -row_dual[self._row] * self._relief / DT_H
-        lp = self._highs.getLp()
-        matrix = lp.a_matrix_
-        shape = (lp.num_row_, lp.num_col_)
-        rows = csc_matrix((matrix.value_, matrix.index_, matrix.start_), shape=shape)
-        of_grid = row_dual.copy()
-        of_grid[: self._house_rows] = 0.0
-        priced = rows.T @ of_grid
-        H = len(self._day.house_bus)
-        drawn = np.stack([self._houses.meter_columns(t)[:H] for t in range(self._day.periods)])
-        return GridDuals(*self._spread(worth), -priced[drawn].T / DT_H)
+        return GridDuals(*self._spread(worth), self.flows.price_eur_per_kwh(row_dual))
 
     def _spread(self, values: Floats) -> tuple[Floats, Floats]:
-        bus, branch = np.zeros(self._w0.shape), np.zeros(self._flow0.shape)
+        bus, branch = np.zeros(self.points.w_pu.shape), np.zeros(self.points.flow_kw.shape)
         kind, t, i = self._limits.T
         of_bus = (kind == HIGH) | (kind == LOW)
         np.add.at(bus, (t[of_bus], i[of_bus]), values[of_bus])

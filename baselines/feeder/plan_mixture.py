@@ -13,19 +13,20 @@ import numpy as np
 
 from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck, Ints
 from flexgym.baselines.feeder.network_rows import NetworkRows
-from flexgym.envs.errors import ActionError, SolverError
+from flexgym.baselines.feeder.solver_run import run_to_optimum
+from flexgym.envs.errors import ActionError
 from flexgym.envs.household.params import DT_H, Floats
 
 SETTLED = 2e-5
 """Voltage (pu) and share of a rating within which program and power flow shall agree."""
 LOSS_GAP_EUR = 0.01
-"""Losses are exact enough where the program underestimates their cost by no more, EUR."""
-_LOSS_POINTS = (0.0, 0.3, 0.6, 1.0)
+"""Losses are exact enough where the program is wrong about their cost by no more, EUR."""
 _OPTIONS = (
     ("output_flag", False),
     ("threads", 1),
     ("primal_feasibility_tolerance", 1e-9),
     ("dual_feasibility_tolerance", 1e-9),
+    ("dual_simplex_cost_perturbation_multiplier", 0.01),
 )
 _INF = highspy.kHighsInf
 
@@ -36,14 +37,21 @@ class OperatorDay(FeederGrid):
 
     Attributes:
         meter_kvar: Reactive power at the meters, shape (H, T), kvar.
+        limit_kw: Most power at each meter, shape (H,), kW.
     """
 
     meter_kvar: Floats
+    limit_kw: Floats
 
     @property
     def periods(self) -> int:
         """Number of periods, T."""
         return self.meter_kvar.shape[1]
+
+    @property
+    def connection_kw(self) -> Floats:
+        """See `FeederGrid`."""
+        return self.limit_kw
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +109,15 @@ class PlanMixture:
         self._weight = np.empty((0, H), dtype=np.int64)
         self._plans, self._costs = np.empty((0, H, T)), np.empty((0, H))
         self.add(meter_kw, cost_eur)
+        run_to_optimum(self._highs)
         self.grid = NetworkRows(self._highs, self, day)
         check = day.check(meter_kw, day.meter_kvar)
+        self.grid.flows.start(check.p_kw @ self.grid.flows.below.T)
         # Far from the optimum the plain model will do.
-        self.grid.linearise(None, check.q_kvar)
-        for share in _LOSS_POINTS:
-            self.grid.add_losses(share * check.p_kw, check.q_kvar)
+        self.grid.points.forget(check.q_kvar)
         self.grid.add(self.grid.at_the_slack())
         self.grid.add(self.grid.near(check))
-        self.grid.bound(np.zeros(T), np.empty(0))
+        self.grid.bound(np.empty(0))
 
     def _model(self) -> highspy.HighsLp:
         """Meters without plans: a row for each, then one for the weights of each house.
@@ -187,51 +195,33 @@ class PlanMixture:
         Raises:
             SolverError: HiGHS found no optimum.
         """
-        grid, centre = self.grid, None
-        for left in range(rounds, -1, -1):
-            self._run()
-            meter = self._x[: 2 * self._H * self._T].reshape(2, self._H, self._T)
-            check = self.day.check(meter[0] - meter[1], self.day.meter_kvar)
-            if not left:
-                break
-            grid.linearise(check, check.q_kvar)
-            refines = self._loss_gap_eur(check) > LOSS_GAP_EUR
-            losses = check.losses_kw if refines else grid.losses_kw(self._x)
-            moved = grid.bound(losses, self._row_dual)
+        grid = self.grid
+        check = self._run()
+        for _ in range(rounds):
+            grid.points.shift(check, check.q_kvar)
+            refines = abs(self._loss_gap_eur(check)) > LOSS_GAP_EUR or not grid.knows_losses
+            moved = grid.bound(self._row_dual)
             if not refines and moved <= SETTLED and self._agrees(check):
                 break
             if refines:
-                # Tangents at the mean of the mixtures so far tell more than at the last.
-                centre = check.p_kw if centre is None else 0.5 * (centre + check.p_kw)
-                grid.add_losses(centre, check.q_kvar)
+                grid.price_losses(check)
             grid.add(grid.near(check))
-            grid.bound(losses, self._row_dual)
+            grid.bound(self._row_dual)
+            check = self._run()
         return self._mixture(self._agrees(check))
 
-    def _run(self) -> None:
-        highs = self._highs
-        for attempt in ("warm", "cold", "ipm"):
-            if attempt != "warm":
-                # A stale basis can mislead the simplex.
-                highs.clearSolver()
-                highs.setOptionValue("solver", "ipm" if attempt == "ipm" else "choose")
-            highs.run()
-            status = highs.getModelStatus()
-            if status == highspy.HighsModelStatus.kOptimal:
-                break
-        highs.setOptionValue("solver", "choose")
-        if status != highspy.HighsModelStatus.kOptimal:
-            raise SolverError(
-                f"HiGHS ended with {highs.modelStatusToString(status)}; expected an optimum. "
-                "Check the plans for extreme values."
-            )
-        solution = highs.getSolution()
+    def _run(self) -> GridCheck:
+        """Solve the program as it is; the power flow of its mixture, trade included."""
+        run_to_optimum(self._highs)
+        solution = self._highs.getSolution()
         self._x: Floats = np.asarray(solution.col_value)
         self._row_dual: Floats = np.asarray(solution.row_dual)
-        self._optimum_eur = float(highs.getInfo().objective_function_value)
+        self._optimum_eur = float(self._highs.getInfo().objective_function_value)
+        meter = self._x[: 2 * self._H * self._T].reshape(2, self._H, self._T)
+        return self.day.check(meter[0] - meter[1], self.day.meter_kvar)
 
     def _loss_gap_eur(self, check: GridCheck) -> float:
-        gap = np.nan_to_num(check.losses_kw) - self.grid.losses_kw(self._x)
+        gap = np.nan_to_num(check.losses_kw - self.grid.losses_kw(self._x))
         return float(DT_H * self.day.costs.loss_eur_per_kwh * gap.sum())
 
     def _agrees(self, check: GridCheck) -> bool:

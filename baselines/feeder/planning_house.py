@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.baselines.feeder.stacked_houses import _WASTE_EUR_PER_KWH, HouseBlock
+from flexgym.baselines.feeder.stacked_houses import WASTE_EUR_PER_KWH, HouseBlock
 from flexgym.baselines.household.linear_program import (
-    _EXPORT,
-    _IMPORT,
-    _UNSERVED,
+    EXPORT,
+    IMPORT,
+    UNSERVED,
     PerfectForesight,
 )
 from flexgym.envs.household.params import DT_H, Floats, House, Series
@@ -60,9 +60,9 @@ class PlanningHouse(HouseBlock):
         # Both stand in the load balance only, the program's first T rows.
         value = np.repeat([1.0, -1.0], T)
         self._highs.addCols(2 * T, none, none, none, 2 * T, start, row, value)
-        kinds = [kind * T + np.arange(T) for kind in (_IMPORT, _EXPORT)]
+        kinds = [kind * T + np.arange(T) for kind in (IMPORT, EXPORT)]
         self._meter = np.concatenate([*kinds, self._beyond + np.arange(2 * T)]).astype(np.int32)
-        self._shed = (_UNSERVED * T + np.arange(T)).astype(np.int32)
+        self._shed = (UNSERVED * T + np.arange(T)).astype(np.int32)
         self._stores = self.store_columns().astype(np.int32)
         self._careful = False
 
@@ -123,7 +123,7 @@ class PlanningHouse(HouseBlock):
         columns, costs = [self._meter, self._shed], [cost.ravel(), shed]
         if self._careful:
             columns.append(self._stores)
-            wear = DT_H * _WASTE_EUR_PER_KWH if playable else 0.0
+            wear = DT_H * WASTE_EUR_PER_KWH if playable else 0.0
             costs.append(self._cost[self._stores] + wear)
         index = np.concatenate(columns)
         highs.changeColsCost(len(index), index, np.concatenate(costs))

@@ -10,18 +10,20 @@ from scipy.sparse import block_diag, csc_matrix, csr_matrix
 
 from flexgym.baselines.feeder.feeder_day import FeederDay, Ints
 from flexgym.baselines.household.linear_program import (
-    _CHARGE,
-    _DISCHARGE,
-    _GIVE,
-    _TAKE,
+    CHARGE,
+    DISCHARGE,
+    GIVE,
+    TAKE,
     HouseDayProgram,
     PerfectForesight,
 )
 from flexgym.envs.errors import ConvexityError
+from flexgym.envs.household.dynamics import ARRIVAL, TARGET_KWH
 from flexgym.envs.household.params import DT_H, Floats, House, Series
 
 _ROUNDING_KW = 1e-6
-_WASTE_EUR_PER_KWH = 1e-6
+WASTE_EUR_PER_KWH = 1e-6
+"""What breaks ties in which wasting energy costs nothing."""
 
 
 class HouseBlock(HouseDayProgram):
@@ -33,12 +35,23 @@ class HouseBlock(HouseDayProgram):
         row_bounds: Their lower and upper limits, shape (2, rows).
         column_bounds: Those of the columns, shape (2, columns).
         cost: Cost of each column.
+        row_period: Period of each row.
         row_status: Basis of the optimum.
         column_status: Likewise.
     """
 
-    def __init__(self, house: House, series: Series, soc_kwh: float, terminal: float) -> None:
-        super().__init__(house, len(series))
+    def __init__(
+        self,
+        house: House,
+        series: Series,
+        soc_kwh: float,
+        terminal: float,
+        *,
+        earlier: bool = False,
+    ) -> None:
+        super().__init__(house, len(series), earlier=earlier)
+        # For one solution it takes longer than it saves.
+        self._highs.setOptionValue("presolve", "off")
         self.load(series, terminal_eur_per_kwh=terminal)
         self.own_eur = self.run(soc_kwh=soc_kwh)
         self.series = series
@@ -52,6 +65,7 @@ class HouseBlock(HouseDayProgram):
         kept = np.array([status != highspy.HighsBasisStatus.kBasic for status in basis.row_status])
         kept |= np.isfinite(low) | np.isfinite(high)
         self.matrix = csr_matrix(whole[np.flatnonzero(kept)])
+        self.row_period: Ints = np.flatnonzero(kept) % self.periods
         self.row_bounds: Floats = np.stack([low, high])[:, kept]
         self.column_bounds: Floats = np.array([lp.col_lower_, lp.col_upper_])
         self.cost: Floats = np.array(lp.col_cost_)
@@ -66,12 +80,27 @@ class HouseBlock(HouseDayProgram):
     def wastes(self) -> bool:
         """Whether the last plan charges and discharges at once, so that energy goes astray."""
         blocks = np.asarray(self._answer.col_value)[: self._soc].reshape(self._blocks, -1)
-        pairs = ((_CHARGE, _DISCHARGE), (_TAKE, _GIVE))[: 1 if self.house.car is None else 2]
+        pairs = ((CHARGE, DISCHARGE), (TAKE, GIVE))[: 1 if self.house.car is None else 2]
         return bool(max(np.minimum(blocks[a], blocks[b]).max() for a, b in pairs) > _ROUNDING_KW)
+
+    def column_period(self) -> Ints:
+        """Period of each column; for stored energies that at whose start they are meant."""
+        states = np.tile(np.arange(self.periods + 1), 1 if self.house.car is None else 2)
+        return np.concatenate([np.tile(np.arange(self.periods), self._blocks), states])
+
+    def battery_state(self, t: int) -> int:
+        """Column of the state of charge at the start of a period."""
+        return self._soc + t
+
+    def car_state(self, t: int) -> tuple[int, float] | None:
+        """Column of the car's energy, and the most it may be, if the car came before period t."""
+        if self.house.car is None or not self._visits[t, ARRIVAL] < t:
+            return None
+        return self._stored + t, float(self._visits[t, TARGET_KWH])
 
     def store_columns(self) -> Ints:
         """Columns of power into and out of battery and car."""
-        kinds = (_CHARGE, _DISCHARGE, _TAKE, _GIVE)[: 2 if self.house.car is None else 4]
+        kinds = (CHARGE, DISCHARGE, TAKE, GIVE)[: 2 if self.house.car is None else 4]
         return np.concatenate([kind * self.periods + np.arange(self.periods) for kind in kinds])
 
     def check(self, plan: PerfectForesight) -> None:
@@ -86,28 +115,35 @@ class HouseBlock(HouseDayProgram):
                 f"the plan of the house at bus {self.house.bus!r} charges and discharges at once "
                 "or sheds load to relieve the grid, which no house can do; expected prices at "
                 "which that never pays. Raise the wear or the price of unserved load, or lower "
-                "the prices of violated limits."
+                "the prices of violated limits; where import prices are negative, raise them to "
+                "zero, for then losses earn money and no linear program knows the optimum."
             )
 
 
 class StackedHouses:
     """All houses of a day, side by side.
 
+    Args:
+        day: The day.
+        earlier: Let ties go to the plan that stores earlier.
+
     Attributes:
         blocks: One a house.
         first: First column of each house, and the number of columns, shape (H + 1,).
+        first_row: First row of each house, and the number of rows, shape (H + 1,).
         own_eur: Sum of the houses' own optima, EUR: no plan costs the houses less.
     """
 
-    def __init__(self, day: FeederDay) -> None:
+    def __init__(self, day: FeederDay, *, earlier: bool = False) -> None:
         terminal = day.terminal_eur_per_kwh
         self.blocks = [
-            HouseBlock(house, series, float(soc), float(price))
+            HouseBlock(house, series, float(soc), float(price), earlier=earlier)
             for house, series, soc, price in zip(
                 day.houses, day.series, day.soc_kwh, terminal, strict=True
             )
         ]
         self.first: Ints = np.cumsum([0, *(len(block.cost) for block in self.blocks)])
+        self.first_row: Ints = np.cumsum([0, *(len(block.row_period) for block in self.blocks)])
         self.own_eur = sum(block.own_eur for block in self.blocks)
         self._periods = day.periods
         self._discouraged: set[int] = set()
@@ -153,11 +189,15 @@ class StackedHouses:
             if k not in self._discouraged and block.wastes():
                 self._discouraged.add(k)
                 columns = block.store_columns()
-                cost = block.cost[columns] + DT_H * _WASTE_EUR_PER_KWH
+                cost = block.cost[columns] + DT_H * WASTE_EUR_PER_KWH
                 index = (self.first[k] + columns).astype(np.int32)
                 highs.changeColsCost(len(index), index, cost)
                 found = True
         return found
+
+    def columns(self, kind: int) -> Ints:
+        """Columns of a kind that every house has, shape (H, T)."""
+        return self.first[:-1, None] + kind * self._periods + np.arange(self._periods)
 
     def meter_columns(self, t: int) -> Ints:
         """Columns of what each house draws (H), then of what it feeds in (H), in a period."""

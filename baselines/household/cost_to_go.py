@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexgym.baselines.household.bounds import Bounds
+from flexgym.baselines.household.priced_day import PricedDay
 from flexgym.baselines.household.program_day import ProgramDay
 from flexgym.baselines.household.solution_cache import SolutionCache
 from flexgym.baselines.household.tables import ExactTree, KnownDay, Tables
@@ -20,7 +21,7 @@ from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability, kink_powers
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.charts.set_points import SetPoints, disaggregate
+from flexgym.envs.charts.set_points import SetPoints, active_set_points, disaggregate
 from flexgym.envs.errors import ConvexityError, HouseError, ScenarioError, StateError
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
@@ -240,10 +241,10 @@ class CostToGo:
             ScenarioError: No such period or Markov state, or a negative measurement.
         """
         now = self._now(t, soc_kwh, car_kwh, state, load_kw, pv_kw)
-        return disaggregate(
-            self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.ahead, now.limits, power_kw,
-            reactive_kvar,
-        )  # fmt: skip
+        known = self._row, now.soc_kwh, now.load_kw, now.pv_kw, now.ahead, now.limits, power_kw
+        if reactive_kvar is None:
+            return active_set_points(*known)
+        return disaggregate(*known, reactive_kvar)
 
     def _now(
         self,
@@ -285,7 +286,8 @@ def cost_to_go(
     """Solve a house's day: exactly where it is known, else to a certified gap.
 
     Without a car, or where it stays away, slopes are merged. With battery and car a known day
-    is a linear program, and an uncertain one is enclosed by two bounds.
+    is solved by prices of the car's energy, or as a linear program where it can discharge or
+    the battery loses energy, and an uncertain one is enclosed by two bounds.
 
     Args:
         house: The house.
@@ -321,17 +323,14 @@ def cost_to_go(
         uncertainty = Uncertainty.named(uncertainty)
     model = uncertainty or Uncertainty.named("none")
     _check_convex(row, rows, model, bool(series.sessions))
+    tables: Tables
     if model.n_states == 1 and len(model.load_factors) == 1:
         # One future only: the day scaled by its factors, known in advance.
         rows[0] *= model.load_factors[0]
         rows[1] = _pv_under(model.weather_factor[0], row, rows[1])
         rows[2] *= model.price_factor[0]
-        tables: Tables
-        if series.sessions:
-            day = Series(*rows, sessions=series.sessions)
-            tables = ProgramDay(house, day, terminal_eur_per_kwh)
-        else:
-            tables = KnownDay.solve(row, rows, terminal_eur_per_kwh)
+        day = Series(*rows, sessions=series.sessions)
+        tables = _known_day(house, row, day, float(terminal_eur_per_kwh), 0)
     elif series.sessions:
         if tolerance_eur == 0.0:
             raise ScenarioError(
@@ -346,6 +345,33 @@ def cost_to_go(
         tolerance = TOLERANCE_EUR if tolerance_eur is None else tolerance_eur
         tables = Bounds.solve(row, rows, terminal_eur_per_kwh, model, tolerance)
     return CostToGo(house, series, uncertainty, float(terminal_eur_per_kwh), tables)
+
+
+def known_day(
+    house: House, series: Series, terminal_eur_per_kwh: float = 0.0, start: int = 0
+) -> Tables:
+    """The exact tables of a known day, for plans that are often made anew.
+
+    Args:
+        house: The house.
+        series: The day.
+        terminal_eur_per_kwh: Pay for stored energy at the end, EUR/kWh, >= 0.
+        start: First period that will be asked for; what lies before it does not matter.
+
+    Raises:
+        ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
+    """
+    row, rows = house_row(house), _rows(series)[:, start:]
+    _check_convex(row, rows, Uncertainty.named("none"), bool(series.sessions))
+    return _known_day(house, row, series, terminal_eur_per_kwh, start)
+
+
+def _known_day(house: House, row: Floats, series: Series, terminal: float, start: int) -> Tables:
+    if not series.sessions:
+        return KnownDay.solve(row, _rows(series), terminal)
+    if PricedDay.solves(row):
+        return PricedDay(house, series, terminal, start)
+    return ProgramDay(house, series, terminal)
 
 
 def _two_stores(

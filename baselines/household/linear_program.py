@@ -31,9 +31,9 @@ from flexgym.envs.household.dynamics import (
 from flexgym.envs.household.params import DT_H, Battery, Car, Floats, House, Series
 
 Ints = NDArray[np.int64]
-# Blocks of T columns each, the last three for a house with a car only; then T + 1 states of
-# charge, T + 1 energies of the car, and T binaries a store if exclusive.
-_IMPORT, _EXPORT, _CHARGE, _DISCHARGE, _PV, _UNSERVED, _TAKE, _GIVE, _MISSED = range(9)
+IMPORT, EXPORT, CHARGE, DISCHARGE, PV, UNSERVED, TAKE, GIVE, MISSED = range(9)
+"""Blocks of T columns each, the last three for a house with a car only; then T + 1 states of
+charge, T + 1 energies of the car, and T binaries a store if exclusive."""
 _NO_BATTERY = Battery(capacity_kwh=0.0, power_kw=0.0, wear_eur_per_kwh=0.0)
 _OPTIONS = (
     ("output_flag", False),
@@ -44,7 +44,7 @@ _OPTIONS = (
     ("mip_abs_gap", 1e-10),
     ("mip_feasibility_tolerance", 1e-10),
 )
-_EARLIER = 1e-7
+EARLIER = 1e-7
 """Reward for a kWh stored one period longer, EUR/kWh, where ties go to the earlier plan."""
 
 
@@ -130,31 +130,31 @@ class HouseDayProgram:
 
         soc = self._soc + block
         add(
-            [(at(_IMPORT), 1), (at(_EXPORT), -1), (at(_CHARGE), -1), (at(_DISCHARGE), 1)]
-            + [(at(_PV), 1), (at(_UNSERVED), 1)]
-            + ([] if car is None else [(at(_TAKE), -1), (at(_GIVE), 1)]),
+            [(at(IMPORT), 1), (at(EXPORT), -1), (at(CHARGE), -1), (at(DISCHARGE), 1)]
+            + [(at(PV), 1), (at(UNSERVED), 1)]
+            + ([] if car is None else [(at(TAKE), -1), (at(GIVE), 1)]),
             0.0,
             0.0,
         )
-        add([(at(_CHARGE), 1), (at(_DISCHARGE), -1), (at(_PV), -1)], -shared, shared)
+        add([(at(CHARGE), 1), (at(DISCHARGE), -1), (at(PV), -1)], -shared, shared)
         into, out = battery.efficiency_charge * DT_H, DT_H / battery.efficiency_discharge
         add(
-            [(soc + 1, 1), (soc, -battery.retention), (at(_CHARGE), -into), (at(_DISCHARGE), out)],
+            [(soc + 1, 1), (soc, -battery.retention), (at(CHARGE), -into), (at(DISCHARGE), out)],
             0.0,
             0.0,
         )
         bounds = [house.import_limit_kw, house.export_limit_kw, power, power, 0.0, 0.0]
-        pairs = [(_CHARGE, _DISCHARGE, power)]
+        pairs = [(CHARGE, DISCHARGE, power)]
         if car is not None:
             stored = self._stored + block
             into, out = car.efficiency_charge * DT_H, DT_H / car.efficiency_discharge
-            moved = [(at(_TAKE), -into), (at(_GIVE), out)]
-            end = [(stored, 1.0), (at(_TAKE), into), (at(_GIVE), -out)]
+            moved = [(at(TAKE), -into), (at(GIVE), out)]
+            end = [(stored, 1.0), (at(TAKE), into), (at(GIVE), -out)]
             add([(stored + 1, 1.0), (stored, -1.0), *moved], -np.inf, np.inf)
             add(end, -np.inf, np.inf)
-            add([*end, (at(_MISSED), 1.0)], -np.inf, np.inf)
+            add([*end, (at(MISSED), 1.0)], -np.inf, np.inf)
             bounds += [0.0, 0.0, np.inf]
-            pairs.append((_TAKE, _GIVE, max(car.power_kw, car.discharge_kw)))
+            pairs.append((TAKE, GIVE, max(car.power_kw, car.discharge_kw)))
         upper = np.repeat(bounds, T)
         upper = np.concatenate([upper, np.full(T + 1, battery.capacity_kwh)])
         if car is not None:
@@ -204,15 +204,12 @@ class HouseDayProgram:
             ConvexityError: The import price exceeds the price of unserved load.
             SeriesError: The sessions do not fit the car.
         """
-        T, battery, car = self.periods, self._battery, self._car
+        T, car = self.periods, self._car
         if not np.isfinite(terminal_eur_per_kwh):
             # HiGHS would search for ever.
             raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
         self._visits = visits(car, series.sessions, T)
-        # More than this the house can never be forced to leave unserved.
-        drawn = battery.power_kw + (0.0 if car is None else car.power_kw)
-        most = np.maximum(series.load_kw + drawn - self.house.import_limit_kw, 0.0)
-        unserved = np.minimum(series.load_kw, most)
+        unserved = self.most_unserved_kw(series.load_kw)
         shed = self.house.unserved_eur_per_kwh
         if ((series.import_eur_per_kwh > shed) & (unserved > 0.0)).any():
             # The program would leave load unserved to save money; the house never does.
@@ -222,14 +219,14 @@ class HouseDayProgram:
                 "import price. Raise unserved_eur_per_kwh."
             )
         cost = np.zeros((self._blocks, T))
-        cost[_IMPORT], cost[_EXPORT] = series.import_eur_per_kwh, -series.export_eur_per_kwh
-        cost[[_CHARGE, _DISCHARGE]] = battery.wear_eur_per_kwh
-        cost[_UNSERVED] = shed
+        cost[IMPORT], cost[EXPORT] = series.import_eur_per_kwh, -series.export_eur_per_kwh
+        cost[[CHARGE, DISCHARGE]] = self._battery.wear_eur_per_kwh
+        cost[UNSERVED] = shed
         cost *= DT_H
         lower, upper = np.zeros((2, T)), np.stack([series.pv_kw, unserved])
         if car is not None:
-            cost[_GIVE] = car.wear_eur_per_kwh * DT_H
-            cost[_MISSED] = car.missed_eur_per_kwh
+            cost[GIVE] = car.wear_eur_per_kwh * DT_H
+            cost[MISSED] = car.missed_eur_per_kwh
             here = self._plugged
             ratings = np.outer([car.power_kw, car.discharge_kw], here)
             lower, upper = np.zeros((4, T)), np.concatenate([upper, ratings])
@@ -237,14 +234,14 @@ class HouseDayProgram:
         self._cost[: self._soc] = cost.ravel()
         self._cost[self._soc + T] = -terminal_eur_per_kwh
         if self._earlier:
-            self._cost[self._soc : self._columns] -= _EARLIER
+            self._cost[self._soc : self._columns] -= EARLIER
         self._release(self._start)
         index = np.arange(self._columns, dtype=np.int32)
         self._highs.changeColsCost(len(index), index, self._cost)
-        changed = np.arange(_PV * T, _PV * T + upper.size, dtype=np.int32)
+        changed = np.arange(PV * T, PV * T + upper.size, dtype=np.int32)
         if car is not None:
             # PV and unserved load, then taking and giving: neighbours, and missed is free.
-            changed = np.concatenate([np.arange(_PV * T, (_GIVE + 1) * T)]).astype(np.int32)
+            changed = np.concatenate([np.arange(PV * T, (GIVE + 1) * T)]).astype(np.int32)
         self._highs.changeColsBounds(len(changed), changed, lower.ravel(), upper.ravel())
         self._row_low[:T] = self._row_high[:T] = series.load_kw
         if car is not None:
@@ -252,6 +249,12 @@ class HouseDayProgram:
         index = np.arange(len(self._row_low), dtype=np.int32)
         self._change_rows(index, self._row_low, self._row_high)
         self._start = 0
+
+    def most_unserved_kw(self, load_kw: Floats) -> Floats:
+        """More than this the house can never be forced to leave unserved, kW."""
+        drawn = self._battery.power_kw + (0.0 if self._car is None else self._car.power_kw)
+        most = np.maximum(load_kw + drawn - self.house.import_limit_kw, 0.0)
+        return np.minimum(load_kw, most)
 
     @property
     def _plugged(self) -> NDArray[np.bool_]:
@@ -378,18 +381,18 @@ class HouseDayProgram:
         if self._car is not None:
             kept = x[self._stored : self._stored + T]
             into, out = self._car.efficiency_charge, self._car.efficiency_discharge
-            kept = kept + DT_H * (into * blocks[_TAKE] - blocks[_GIVE] / out)
+            kept = kept + DT_H * (into * blocks[TAKE] - blocks[GIVE] / out)
             car_kwh = np.where(self._plugged, kept, 0.0)
         return PerfectForesight(
             cost_eur=float(x @ self._cost),
-            battery_kw=blocks[_CHARGE] - blocks[_DISCHARGE],
-            car_kw=blocks[_TAKE] - blocks[_GIVE],
-            pv_used_kw=blocks[_PV].copy(),
-            meter_kw=blocks[_IMPORT] - blocks[_EXPORT],
-            unserved_kw=blocks[_UNSERVED].copy(),
+            battery_kw=blocks[CHARGE] - blocks[DISCHARGE],
+            car_kw=blocks[TAKE] - blocks[GIVE],
+            pv_used_kw=blocks[PV].copy(),
+            meter_kw=blocks[IMPORT] - blocks[EXPORT],
+            unserved_kw=blocks[UNSERVED].copy(),
             soc_kwh=x[self._soc : self._soc + T + 1].copy(),
             car_kwh=car_kwh,
-            missed_kwh=blocks[_MISSED].copy(),
+            missed_kwh=blocks[MISSED].copy(),
         )
 
     def solve(

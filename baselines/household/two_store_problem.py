@@ -96,7 +96,7 @@ class Problem:
         return np.array(u.load_factors, np.float64), np.array(u.load_probabilities, np.float64)
 
 
-def apart(levels: Floats) -> Floats:
+def apart(levels: Floats, least: float = 1e-6) -> Floats:
     """Levels in order, those that only rounding tells apart once."""
     levels = np.unique(levels)
-    return levels[np.concatenate([[True], np.diff(levels) > 1e-6])]
+    return levels[np.concatenate([[True], np.diff(levels) > least])]

@@ -169,7 +169,7 @@ class FlexibilityChart:
         """Active power the house would take by itself, kW: the least in a tie."""
         return self._function.argmin
 
-    @property
+    @cached_property
     def best(self) -> tuple[float, float]:
         """Power (kW, kvar) the house would take by itself: least cost, then kW, then abs(kvar)."""
         p, q, cost = self.vertices.T

@@ -90,6 +90,8 @@ def house_chart(
     n = on_interval(power, cost, low, high, -load_kw, room)
     x, y = room[:n, 0] + load_kw, room[:n, 1]
     x[np.abs(x) <= SAME_KW] = 0.0
+    apart = np.append(True, np.diff(x) > 0.0)
+    x, y = x[apart], y[apart]
     bill = DT_H * np.where(x > 0.0, buy, sell) * x
     function = ConvexPiecewiseLinear.trusted(x, y + bill)
     return FlexibilityChart.lazy(

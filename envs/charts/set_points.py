@@ -9,7 +9,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from flexgym.envs.charts.capability import Capability, polygon, reactive_limit
-from flexgym.envs.charts.chains import CarLevels, battery_chain
+from flexgym.envs.charts.chains import CarLevels, battery_chain, with_curtailment
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ChartError, SolverError
 from flexgym.envs.household.dynamics import (
     EXPORT,
@@ -161,6 +162,134 @@ def disaggregate(
         inverter_kvar=float(x[own]),
         battery_kvar=float(x[other]),
     )
+
+
+def active_set_points(
+    house: Floats,
+    soc_kwh: float,
+    load_kw: float,
+    pv_kw: float,
+    levels: CarLevels,
+    limits: Capability,
+    power_kw: float,
+) -> SetPoints:
+    """`disaggregate` without a wish for reactive power, much faster.
+
+    The cheapest way to a power between two points of the chart's lower hull is between theirs.
+
+    Args:
+        house: Shape (18,), see `house_row`.
+        soc_kwh: State of charge, kWh.
+        load_kw: Load measured, kW.
+        pv_kw: PV power measured before curtailment, kW.
+        levels: Cost after the period beside each power of the car, as in `house_chart`.
+        limits: Apparent-power limits, see `capability`.
+        power_kw: Active power wanted at the meter, kW.
+
+    Raises:
+        ChartError: The house cannot make this power.
+    """
+    separate = limits.battery_kva is not None
+    most = min(pv_kw, limits.kva) if separate and limits.kva > 0.0 else pv_kw
+    room = np.empty((len(levels.x) + 5 * len(levels), 3))
+    least, battery, car, used = _mix(
+        house, soc_kwh, levels.car_kw, levels.starts, levels.x, levels.y, most,
+        power_kw - load_kw, room,
+    )  # fmt: skip
+    if load_kw + least >= house[IMPORT] or not math.isfinite(battery):
+        # Load has to be shed, or there is no such power: the linear program knows.
+        return disaggregate(house, soc_kwh, load_kw, pv_kw, levels, limits, power_kw)
+    return SetPoints(
+        power_kw=float(power_kw),
+        reactive_kvar=limits.load_tan_phi * load_kw,
+        battery_kw=battery,
+        car_kw=car,
+        pv_used_kw=used,
+        curtailed_kw=pv_kw - used,
+        unserved_kw=0.0,
+        inverter_kvar=0.0,
+        battery_kvar=0.0,
+    )
+
+
+@compiled
+def _mix(house, soc_kwh, car_kw, starts, x, y, pv_kw, wanted, room):
+    """Least power of the devices, and battery, car and PV used that make ``wanted``, kW.
+
+    Args:
+        house: Shape (18,).
+        soc_kwh: State of charge, kWh.
+        car_kw: Powers of the car, shape (m,), kW.
+        starts: Where the cost-to-go of each begins in ``x`` and ``y``, and the end, (m + 1,).
+        x: Energies at which it has kinks, kWh.
+        y: Its values, EUR.
+        pv_kw: PV power that can be used, kW.
+        wanted: Power of all devices together, kW.
+        room: For all points, shape (k, 3), overwritten: power, cost, level.
+    """
+    n = 0
+    low, high = -house[INVERTER], house[INVERTER]
+    power, cost = np.empty(len(x) + 4), np.empty(len(x) + 4)
+    chain, value = np.empty(len(x) + 5), np.empty(len(x) + 5)
+    idle = np.empty(len(car_kw))
+    for m in range(len(car_kw)):
+        part = slice(starts[m], starts[m + 1])
+        count = battery_chain(house, soc_kwh, car_kw[m], x[part], y[part], power, cost)
+        idle[m] = power[np.argmin(cost[:count])]
+        count = with_curtailment(power, cost, count, pv_kw, low, high, chain, value)
+        for k in range(count):
+            room[n, 0], room[n, 1], room[n, 2] = chain[k] + car_kw[m], value[k], m
+            n += 1
+    points = room[:n]
+    least = points[:, 0].min()
+    # The edge below ``wanted``: from the cheapest point turn until no point lies below.
+    left, right = -1, -1
+    for k in range(n):
+        if points[k, 0] <= wanted + _SAME and (
+            left < 0
+            or points[k, 0] > points[left, 0]
+            or (points[k, 0] == points[left, 0] and points[k, 1] < points[left, 1])
+        ):
+            left = k
+        if points[k, 0] >= wanted - _SAME and (
+            right < 0
+            or points[k, 0] < points[right, 0]
+            or (points[k, 0] == points[right, 0] and points[k, 1] < points[right, 1])
+        ):
+            right = k
+    if left < 0 or right < 0:
+        return least, np.inf, 0.0, 0.0
+    moved = True
+    while moved:
+        moved = False
+        for side in range(2):
+            for k in range(n):
+                a, b = (k, right) if side == 0 else (left, k)
+                if (side == 0 and points[k, 0] > wanted) or (side == 1 and points[k, 0] < wanted):
+                    continue
+                if _between(points, a, b, wanted) < _between(points, left, right, wanted) - 1e-13:
+                    left, right = a, b
+                    moved = True
+    width = points[right, 0] - points[left, 0]
+    share = min(max((wanted - points[left, 0]) / width, 0.0), 1.0) if width > _SAME else 0.0
+    battery, car, used = 0.0, 0.0, 0.0
+    for k, weight in ((left, 1.0 - share), (right, share)):
+        m = int(points[k, 2])
+        r = points[k, 0] - car_kw[m]
+        own = min(max(idle[m], r), r + pv_kw)
+        battery += weight * own
+        car += weight * car_kw[m]
+        used += weight * (own - r)
+    return least, battery, car, used
+
+
+@compiled
+def _between(points, left, right, at):
+    """Cost at a power between two points, EUR."""
+    width = points[right, 0] - points[left, 0]
+    share = (at - points[left, 0]) / width if width > _SAME else 0.0
+    share = min(max(share, 0.0), 1.0)
+    return points[left, 1] + share * (points[right, 1] - points[left, 1])
 
 
 def _choices(house: Floats, soc_kwh: float, levels: CarLevels) -> tuple[Floats, Floats, Floats]:

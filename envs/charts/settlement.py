@@ -1,8 +1,10 @@
 """What houses are paid for leaving their own choice, and how evenly.
 
-Both rules leave nobody worse off than its own choice of the moment: each chart is convex, and at
-the answer every house would choose just that power if it paid the grid's price. Money goes from
-the operator to the houses; a deficit, to be financed by network tariffs.
+`pay_as_bid` and `pay_marginal` leave nobody worse off than its own choice of the moment: each
+chart is convex, and at the answer every house would choose just that power if it paid the grid's
+price. `pay_for_plan` compares with a plan for the day. Money goes from the operator to the houses;
+a deficit, to be financed by network tariffs. The menus must be those
+that were cleared: with reactive power chosen, their costs are the answer's.
 """
 
 from __future__ import annotations
@@ -45,23 +47,82 @@ class Settlement:
 
 def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
     """Pay each house the harm that its own menu declares: an indemnity, open to false menus."""
-    harm = _harm(menus, cleared)
+    harm = harms(menus, cleared)
     return Settlement(harm, harm)
 
 
 def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
-    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice."""
+    """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice.
+
+    Reactive power counts where it was chosen inside the menus.
+    """
+    harm = harms(menus, cleared)
     own = np.array([menu.best_power_kw for menu in menus])
-    price = cleared.price_eur_per_kwh.sum(axis=0)
-    return Settlement(DT_H * price * (own - cleared.power_kw), _harm(menus, cleared))
+    paid = cleared.price_eur_per_kwh.sum(axis=0) * (own - cleared.power_kw)
+    if cleared.reactive == "menu":
+        own_kvar = np.array([menu.best[1] for menu in menus])
+        paid += cleared.price_eur_per_kvarh.sum(axis=0) * (own_kvar - cleared.q_kvar)
+    return Settlement(DT_H * paid, harm)
 
 
-def _harm(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
+def pay_for_plan(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, power_kw: ArrayLike) -> Floats:
+    """Pay the grid's price for the difference to the plan that each house declared for the day.
+
+    A house that plans with the prices it is then paid is never worse off than with its plan. What
+    it declares is worth money, so it pays to declare more than is true where power is dear:
+    `inflation_gain`.
+
+    Args:
+        price_eur_per_kwh: What power cost the grid at each house's bus, shape (T, H), EUR/kWh.
+        plan_kw: Declared before the day, shape (T, H), kW.
+        power_kw: Taken, likewise.
+
+    Returns:
+        From the operator to each house over the day, shape (H,), EUR; below 0 it pays.
+
+    Raises:
+        ChartError: The shapes differ, or something is not finite.
+    """
+    price, plan, power = _alike(price_eur_per_kwh, plan_kw, power_kw)
+    return DT_H * (price * (plan - power)).sum(axis=0)
+
+
+def inflation_gain(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, share: float) -> Floats:
+    """What each house is paid more for declaring its plan ``share`` larger where that pays.
+
+    Its dispatch, so its true cost, stays the same: nothing in `pay_for_plan` holds it back.
+
+    Args:
+        price_eur_per_kwh: See `pay_for_plan`.
+        plan_kw: Its true plan, shape (T, H), kW.
+        share: Of the plan's size, added or taken away by the sign of the price.
+
+    Returns:
+        Shape (H,), EUR over the day.
+    """
+    price, plan = _alike(price_eur_per_kwh, plan_kw)
+    return DT_H * share * (np.abs(price) * np.abs(plan)).sum(axis=0)
+
+
+def _alike(*arrays: ArrayLike) -> list[Floats]:
+    found = [np.asarray(array, dtype=np.float64) for array in arrays]
+    shapes = [array.shape for array in found]
+    if found[0].ndim != 2 or len(set(shapes)) > 1 or not all(np.isfinite(a).all() for a in found):
+        raise ChartError(
+            f"got series of shapes {shapes}; expected one shape (T, H) and finite numbers."
+        )
+    return found
+
+
+def harms(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Floats:
+    """What each menu costs more at the answer than at its own best, shape (H,), EUR."""
     if len(menus) != len(cleared.power_kw):
         raise ChartError(
             f"got {len(menus)} menus for an answer to {len(cleared.power_kw)}; expected those "
             "that were cleared."
         )
+    if cleared.reactive == "menu":
+        return cleared.cost_eur - np.array([menu.cost_eur.min() for menu in menus])
     harm = np.empty(len(menus))
     for h, (menu, power) in enumerate(zip(menus, cleared.power_kw, strict=True)):
         x = menu.power_kw

@@ -65,7 +65,7 @@ def world_of(scenario: FeederScenario) -> World:
         house_node=nodes,
         shares_node=~np.isin(np.arange(len(nodes)), np.unique(nodes, return_index=True)[1]),
         bus_node=buses[buses > 0].astype(np.int64),
-        rating_kva=_ratings(network),
+        rating_kva=ratings_kva(network),
         is_line=is_line,
         band=np.array(scenario.band_pu),
         costs=np.array(prices),
@@ -80,7 +80,7 @@ def world_of(scenario: FeederScenario) -> World:
     )
 
 
-def _ratings(network: Network) -> Floats:
+def ratings_kva(network: Network) -> Floats:
     """Rating of each line and transformer at nominal voltage, shape (elements,), kVA."""
     tree = network.tree
     kv = np.zeros(len(tree.parent))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexgym.envs.household.batch import shares_from_pv
 from flexgym.envs.household.dynamics import PV_KWP
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.scenario import Episodes
@@ -65,3 +66,27 @@ def actions_of(simulation: FeederSimulation, of_homes: Floats) -> Floats:
         none = np.zeros((*actions.shape[:2], 1))
         actions = np.concatenate([actions, none], axis=2)
     return actions.reshape(simulation.n, -1)
+
+
+def played(
+    simulation: FeederSimulation,
+    homes: HouseholdSimulation,
+    battery_kw: Floats,
+    car_kw: Floats,
+    pv_used_kw: Floats,
+) -> Floats:
+    """Actions of the feeder that play powers of its houses' devices, shape (n, H * a).
+
+    Args:
+        simulation: With ``curtailment="action"``.
+        homes: From `homes_of`, at the period of the simulation.
+        battery_kw: Shape (n * H,), kW, feasible now, like the others.
+        car_kw: Shape (n * H,), kW.
+        pv_used_kw: Shape (n * H,), kW.
+
+    Raises:
+        ActionError: A power is not feasible now.
+    """
+    share = np.empty(homes.n)
+    shares_from_pv(homes.episodes.rows, battery_kw, car_kw, homes.now, pv_used_kw, share)
+    return actions_of(simulation, homes.action(battery_kw, share, car_kw=car_kw))

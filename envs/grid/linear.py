@@ -66,6 +66,9 @@ class LinDistFlow:
         flow_kvar: The same for reactive power.
         rating_kva: Apparent power at 100 % loading and the slack's voltage, shape (branch,).
         cap_kw: Active power at 100 % loading where the correction sets it, else NaN.
+        cap_kva: Apparent power at 100 % loading, shape (branch,): the rating, or what the
+            correction has set where loading was above 50 %.
+        loss_kw_per_kva2: Losses per squared apparent power at the slack's voltage, shape (branch,).
         losses_kw: Losses without power (corrected models; the plain one is lossless: 0).
         loss_factor: Loss per active power drawn at a bus, shape (bus,), kW per kW.
         loss_factor_q: Loss per reactive power drawn at a bus, shape (bus,), kW per kvar.
@@ -78,7 +81,8 @@ class LinDistFlow:
     def __init__(self, network: Network) -> None:
         tree, bus = network.tree, network.bus_node
         branch, ratio = tree.branch, tree.branch[:, RATIO]
-        path = _paths(tree.parent)
+        path = paths(tree.parent)
+        self._impedance: Complex = (path.T * (branch[:, R] + 1j * branch[:, X])) @ path
         square = network.slack_pu**2
         shunt_kw, shunt_kvar = square * branch[:, G], -square * branch[:, B]
         half_fall = [(path.T * branch[:, column]) @ path for column in (R, X)]
@@ -96,6 +100,12 @@ class LinDistFlow:
         self.flow_kvar: Floats = share * (below @ shunt_kvar) - square * element[:, B_PARENT]
         self.rating_kva: Floats = 100.0 * network.slack_pu / element[:, W_PARENT]
         self.cap_kw: Floats = np.full(len(element), np.nan)
+        self.cap_kva: Floats = self.rating_kva
+        # Elements side by side carry shares of their branch's power, and of its losses.
+        own = branch[tree.element_node[_rows(network)], R] / square
+        self.loss_kw_per_kva2: Floats = np.divide(
+            own, share, out=np.zeros_like(own), where=share > 0
+        )
         self.losses_kw = 0.0
         self.loss_factor: Floats = np.zeros(network.n_bus)
         self.loss_factor_q: Floats = np.zeros(network.n_bus)
@@ -141,19 +151,22 @@ class LinDistFlow:
         heavy &= np.abs(flow.real) > _LEAST_ACTIVE_SHARE * np.abs(flow)
         cap = np.full(len(flow), np.nan)
         cap[heavy] = 100.0 * np.abs(flow.real[heavy]) / point.loading_percent[heavy]
-        factor, factor_q = point.loss_factors()
+        loaded = point.loading_percent > _CORRECT_ABOVE_PERCENT
+        cap_kva = self.rating_kva.copy()
+        cap_kva[loaded] = 100.0 * np.abs(flow[loaded]) / point.loading_percent[loaded]
+        factor, factor_q = point.loss_factors(self._impedance)
         linear_kw, linear_kvar = self.flows(p, q)
         model = copy(self)
         model.w_pu = self.w_pu + point.v_pu**2 - self.squared_voltage(p, q)
         model.flow_kw = self.flow_kw + flow.real - linear_kw
         model.flow_kvar = self.flow_kvar + flow.imag - linear_kvar
-        model.cap_kw = cap
+        model.cap_kw, model.cap_kva = cap, cap_kva
         model.losses_kw = float(point.losses_kw - factor @ p - factor_q @ q)
         model.loss_factor, model.loss_factor_q = factor, factor_q
         return model
 
 
-def _paths(parent: NDArray[np.int64]) -> Floats:
+def paths(parent: NDArray[np.int64]) -> Floats:
     """Shape (nodes, nodes): 1 where the branch to a node (row) leads to a node (column)."""
     path = np.zeros((len(parent), len(parent)))
     for k in range(1, len(parent)):
@@ -203,21 +216,18 @@ class _Point:
         ) + (element[:, G_PARENT] + 1j * element[:, B_PARENT]) * above
         self.flow_kva: Complex = above * current.conj()
 
-    def loss_factors(self) -> tuple[Floats, Floats]:
+    def loss_factors(self, impedance: Complex) -> tuple[Floats, Floats]:
         """Derivatives of the losses by active and reactive power drawn at each bus.
 
         With I = conj(S / u) + Y u at every node, u = u_slack - Z I, and the slack's power
         Re(conj(u_slack) sum(I)), from which the adjoint of one real system gives all.
         """
         tree = self.network.tree
-        path = _paths(tree.parent)
-        z = tree.branch[:, R] + 1j * tree.branch[:, X]
-        impedance = (path.T * z) @ path
         linear = tree.branch[:, G] + 1j * tree.branch[:, B]
         mirrored = -(self.s_kva / self.u**2).conj()
         # dI = linear du + mirrored conj(du) + conj(dS / u)
         a, b = impedance * linear, impedance * mirrored
-        system = np.eye(2 * len(z)) + np.block(
+        system = np.eye(2 * len(linear)) + np.block(
             [[(a + b).real, (b - a).imag], [(a + b).imag, (a - b).real]]
         )
         slack = self.u[0]
@@ -226,7 +236,7 @@ class _Point:
             [(weight + weight_mirrored).real, (weight_mirrored - weight).imag]
         )
         adjoint = np.linalg.solve(system.T, gradient)
-        adjoint_u = adjoint[: len(z)] + 1j * adjoint[len(z) :]
+        adjoint_u = adjoint[: len(linear)] + 1j * adjoint[len(linear) :]
         # d(slack power) = Re(sensitivity * conj(dS)) at each node.
         sensitivity = (slack.conj() - adjoint_u.conj() @ impedance) / self.u.conj()
         at_bus = sensitivity[self.network.bus_node]

@@ -12,6 +12,7 @@ from flexgym.envs.household.dynamics import (
     car_range,
     car_rating,
     plug_in,
+    pv_range,
     step,
 )
 
@@ -58,6 +59,25 @@ def actions_from_powers(
         zero = balancing(low, high, load + car, pv)
         action[i, 0] = action_from_power(kind, wanted, row[POWER], low, high, zero)
     return -1
+
+
+@compiled
+def shares_from_pv(house, battery_kw, car_kw, now, used_kw, out):
+    """Write PV powers as shares, in [0, 1], of what can be used beside battery and car.
+
+    Args:
+        house: Shape (n, 18).
+        battery_kw: Shape (n,), kW.
+        car_kw: Shape (n,), kW.
+        now: Load, PV, import and export price of the period, shape (4, n).
+        used_kw: Shape (n,), kW.
+        out: Shape (n,), overwritten.
+    """
+    for i in range(len(used_kw)):
+        low, high = pv_range(house[i], battery_kw[i], now[LOAD, i], car_kw[i], now[PV, i])
+        # A plan may miss its range by the tolerance of its solver.
+        width = high - low
+        out[i] = min(max((used_kw[i] - low) / width, 0.0), 1.0) if width > 1e-9 else 1.0
 
 
 @compiled

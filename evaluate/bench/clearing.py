@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1:
         raise ScenarioError("repeats must be at least 1.")
+    from flexgym.evaluate.bench import reactive
     from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
 
     if arguments.document:
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [
             *dispatch_rows(arguments.repeats, arguments.seed),
             *period_rows(arguments.repeats, arguments.seed),
+            *reactive.dispatch_rows(arguments.repeats, arguments.seed),
+            *reactive.period_rows(arguments.repeats, arguments.seed),
         ]
     results = write_results(
         folder,

@@ -27,7 +27,7 @@ def days():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("feeder")
-    command = "evaluate feeder --scenario winter_evening --split validation --feeder-days 3"
+    command = "evaluate feeder --scenario winter_evening --split validation --days 3"
     policies = ["--policies", "unmanaged,selfish", "--animation"]
     assert main([*command.split(), *policies, "--out", str(folder)]) == 0
     return folder, json.loads((folder / "results.json").read_text())
@@ -92,7 +92,7 @@ def test_selfish_houses_pay_less_and_break_more(written):
 
 
 def test_describe_says_what_the_scenario_is(tmp_path, capsys):
-    command = ["describe", "feeder", "--scenario", "calm", "--feeder-days", "2"]
+    command = ["describe", "feeder", "--scenario", "calm", "--days", "2"]
     document = tmp_path / "a.md"
     document.write_text("<!-- feeder -->\n<!-- end feeder -->\n")
     assert main([*command, "--out", str(tmp_path), "--document", str(document)]) == 0
@@ -111,7 +111,7 @@ def test_describe_says_what_the_scenario_is(tmp_path, capsys):
         ("evaluate feeder --split all", "split is 'all'"),
         ("evaluate feeder --policies nobody", "policy is 'nobody'; expected one of unmanaged"),
         ("evaluate feeder --policies ,", "policies is empty"),
-        ("evaluate feeder --feeder-days 1", "feeder_days is 1; expected at least 2"),
+        ("evaluate feeder --days 1", "feeder_days is 1; expected at least 2"),
         ("evaluate feeder --uncertainty some", "uncertainty is 'some'"),
         ("evaluate feeder --prices nowhere.csv", "nowhere.csv"),
         ("describe feeder --document nowhere.md", "nowhere.md"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flexgym.evaluate.bench import reactive
 from flexgym.evaluate.bench.clearing import dispatch_rows
 from flexgym.evaluate.feeder import evaluate, markdown_table
 
@@ -22,3 +23,11 @@ def test_the_rival_finds_the_same_costs():
     rows = {row["what"]: row["value"] for row in dispatch_rows(repeats=1, seed=0)}
     assert rows["largest difference of the two costs, EUR"] <= 1e-7
     assert rows["limits that bind, most in a period"] >= 2
+
+
+def test_the_rival_finds_the_same_costs_of_menus_in_active_and_reactive_power(monkeypatch):
+    monkeypatch.setattr(reactive, "PERIODS", 12)
+    rows = {row["what"]: row["value"] for row in reactive.dispatch_rows(repeats=1, seed=0)}
+    assert rows["largest difference of the two costs of P-Q menus, EUR"] <= 1e-7
+    assert rows["limits that bind on P-Q menus, most in a period"] >= 1
+    assert rows["vertices of a P-Q menu, mean"] > 20

@@ -50,7 +50,10 @@ def planning_houses(day):
 
 def known_to_operator(day):
     grid = {name: getattr(day, name) for name in ("network", "house_bus", "rating_kva")}
-    return OperatorDay(**grid, band_pu=day.band_pu, costs=day.costs, meter_kvar=day.meter_kvar())
+    kvar, limits = day.meter_kvar(), day.connection_kw
+    return OperatorDay(
+        **grid, band_pu=day.band_pu, costs=day.costs, meter_kvar=kvar, limit_kw=limits
+    )
 
 
 def stacked(answers):
@@ -58,12 +61,12 @@ def stacked(answers):
     return np.stack([answer.meter_kw for answer in answers]), cost_eur
 
 
-def complete_rows(grid, check, periods):
-    """Every limit of the plain linear model, and tangents of the losses."""
-    grid.linearise(None, check.q_kvar)
-    grid.add_losses(0.5 * check.p_kw, check.q_kvar)
+def complete_rows(grid, check):
+    """Every limit of one linear model, and losses that are exact at the same point."""
+    grid.points.shift(check, check.q_kvar)
+    grid.price_losses(check)
     grid.add(grid.all_limits())
-    grid.bound(np.zeros(periods), np.empty(0))
+    grid.bound(np.empty(0))
 
 
 def test_it_converges_to_the_optimum_of_the_same_linear_program(day):
@@ -77,10 +80,8 @@ def test_it_converges_to_the_optimum_of_the_same_linear_program(day):
     whole = StackedHouses(day)
     whole.pass_to(highs)
     grid = NetworkRows(highs, whole, day)
-    for share in (0.0, 0.3, 0.6, 1.0):
-        grid.add_losses(share * check.p_kw, check.q_kvar)
     for rows in (grid, operator.grid):
-        complete_rows(rows, check, day.periods)
+        complete_rows(rows, check)
     highs.run()
     oracle = highs.getInfo().objective_function_value
     assert oracle > whole.own_eur + 0.1

@@ -154,7 +154,7 @@ def test_the_fall_back_gives_the_same(operator, monkeypatch):
         none = np.zeros(len(problem[5]))
         return problem[3], none, none, merit_order.TOO_MANY_ROWS, 0
 
-    monkeypatch.setattr("flexgym.envs.charts.clearing.dispatch", gives_up)
+    monkeypatch.setattr("flexgym.envs.charts.active.dispatch", gives_up)
     answer = operator.clear(menus)
     assert answer.menu_eur == pytest.approx(expected.menu_eur, abs=1e-6)
     np.testing.assert_allclose(answer.power_kw, expected.power_kw, atol=1e-4)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexgym.envs.charts import merit_order
-from flexgym.envs.charts.clearing import solve_with_highs
+from flexgym.envs.charts.active import solve_with_highs
 from flexgym.envs.charts.merit_order import OPTIMAL, TOO_MANY_ROWS, dispatch
 from flexgym.envs.data import load_grid
 from flexgym.envs.grid import Network

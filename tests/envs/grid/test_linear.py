@@ -45,6 +45,25 @@ def test_corrected_model_is_exact_at_its_point(case):
     np.testing.assert_array_equal(model.caps_kw(q_kvar)[set_caps], model.cap_kw[set_caps])
 
 
+def test_apparent_power_and_losses_of_branches(case):
+    """Caps of apparent power are exact at the point; squares of the flows give the losses."""
+    _, network, p_kw, q_kvar = case
+    plain = LinDistFlow(network)
+    model = plain.corrected(p_kw, q_kvar)
+    exact = RadialPowerFlow(network, 1e-12).solve(p_kw, q_kvar)
+    heavy = loading(exact) > 50.0
+    apparent = np.hypot(*model.flows(p_kw, q_kvar))
+    np.testing.assert_allclose(
+        100.0 * apparent[heavy] / model.cap_kva[heavy], loading(exact)[heavy], rtol=1e-9
+    )
+    np.testing.assert_array_equal(model.cap_kva[~heavy], plain.rating_kva[~heavy])
+    none = np.zeros(network.n_bus)
+    idle = RadialPowerFlow(network, 1e-12).solve(none, none).losses_kw
+    shunts = model.loss_kw_per_kva2 @ np.hypot(*plain.flows(none, none)) ** 2
+    losses = model.loss_kw_per_kva2 @ np.hypot(*model.flows(p_kw, q_kvar)) ** 2 - shunts
+    assert losses == pytest.approx(float(exact.losses_kw - idle), rel=0.15)
+
+
 def test_loss_factors_are_the_derivatives_of_the_losses(case):
     _, network, p_kw, q_kvar = case
     model = LinDistFlow(network).corrected(p_kw, q_kvar)

@@ -1,9 +1,9 @@
-"""Play policies of the feeder on common random numbers."""
+"""Feeder-days and what happened on them: common random numbers for all policies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from flexgym.envs.feeder.accounts import (
     FEEDER_COST,
     FEEDER_NAMES,
-    GRID_KW,
     HIGHEST_PU,
     LINE_PERCENT,
     LOWEST_PU,
@@ -23,10 +22,8 @@ from flexgym.envs.feeder.accounts import (
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid.tolerance import CLEAN_PERCENT, CLEAN_PU
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.params import Floats
 from flexgym.policies.feeder import FeederPolicy
-
-_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class FeederDays:
     def __len__(self) -> int:
         return len(self.day)
 
-    def begin(self, part: slice, **settings: str) -> FeederSimulation:
+    def begin(self, part: slice, **settings: Any) -> FeederSimulation:
         """Simulation at the start of these feeder-days."""
         day = self.day[part]
         first = self.seed + (part.start or 0)
@@ -80,6 +77,7 @@ class Days:
         grid_kw: Power drawn from the grid above, shape (n, T), kW.
         violated: Whether a limit was violated, shape (n, T).
         band_pu: Voltage band of the scenario.
+        figures: Further numbers by name, each shape (n,).
     """
 
     policy: str
@@ -87,6 +85,7 @@ class Days:
     grid_kw: Floats
     violated: NDArray[np.bool_]
     band_pu: tuple[float, float]
+    figures: Mapping[str, Floats] = field(default_factory=dict)
 
     def total(self, name: str) -> Floats:
         """One of `FEEDER_NAMES`, shape (n,)."""
@@ -110,34 +109,6 @@ class Days:
             "line": self.totals[:, LINE_PERCENT] > full,
             "trafo": self.totals[:, TRAFO_PERCENT] > full,
         }
-
-
-def rollout(
-    policy: FeederPolicy, days: FeederDays, progress: Callable[[int], object] | None = None
-) -> Days:
-    """Play a policy on every feeder-day.
-
-    Args:
-        policy: The policy.
-        days: What to play.
-        progress: Called with the number of feeder-days finished since the last call.
-    """
-    n = len(days)
-    totals = np.zeros((n, len(FEEDER_NAMES)))
-    grid_kw, violated = np.zeros((n, STEPS_PER_DAY)), np.zeros((n, STEPS_PER_DAY), dtype=bool)
-    for start in range(0, n, _CHUNK):
-        part = slice(start, min(start + _CHUNK, n))
-        simulation = days.begin(part, **policy.settings)
-        policy.begin(simulation)
-        for t in range(STEPS_PER_DAY):
-            simulation.step(policy.act(simulation))
-            period = simulation.period
-            grid_kw[part, t] = period[:, GRID_KW]
-            violated[part, t] = period[:, VIOLATION_H] > 0.0
-        totals[part] = simulation.episode
-        if progress:
-            progress(part.stop - part.start)
-    return Days(policy.name, totals, grid_kw, violated, days.scenario.band_pu)
 
 
 def trace(policy: FeederPolicy, days: FeederDays, index: int) -> tuple[FeederSimulation, tuple]:

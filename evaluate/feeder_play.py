@@ -1,0 +1,191 @@
+"""Feeder-days played one by one, kept on disk, so that a long comparison can be resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import process_time
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from flexgym.envs.feeder.accounts import FEEDER_NAMES, GRID_KW, VIOLATION_H
+from flexgym.envs.household.dynamics import COST_EUR
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.evaluate.feeder_sample import Days, FeederDays
+from flexgym.evaluate.settlements import settled
+from flexgym.policies.feeder import FeederPolicy, named
+from flexgym.policies.menus import Menus
+
+VERSION = 1
+"""Raised when what is kept of a day changes."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlayedDay:
+    """What happened on one feeder-day under a policy.
+
+    Attributes:
+        policy: Its name.
+        totals: Shape (names,), columns `FEEDER_NAMES`.
+        grid_kw: Power drawn from the grid above, shape (T,), kW.
+        violated: Whether a limit was violated, shape (T,).
+        house_eur: Each house's own cost, shape (H,), EUR.
+        figures: Numbers by name: seconds of planning and playing, and for menus what
+            `flexgym.evaluate.settlements.settled` finds.
+    """
+
+    policy: str
+    totals: Floats
+    grid_kw: Floats
+    violated: Floats
+    house_eur: Floats
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def play_day(policy: FeederPolicy, days: FeederDays, index: int) -> PlayedDay:
+    """Play one of the feeder-days.
+
+    Args:
+        policy: The policy.
+        days: The feeder-days.
+        index: Which.
+    """
+    simulation = days.begin(slice(index, index + 1), detail=True, **policy.settings)
+    started = process_time()
+    policy.begin(simulation)
+    planned = process_time()
+    grid_kw, violated = np.empty(STEPS_PER_DAY), np.empty(STEPS_PER_DAY)
+    house_eur, playing = np.zeros(days.scenario.n_houses), 0.0
+    for t in range(STEPS_PER_DAY):
+        before = process_time()
+        actions = policy.act(simulation)
+        playing += process_time() - before
+        simulation.step(actions)
+        house_eur += simulation.outcome[0, :, COST_EUR]
+        period = simulation.period[0]
+        grid_kw[t], violated[t] = period[GRID_KW], period[VIOLATION_H] > 0.0
+    figures = {"plan_s": planned - started, "play_s": playing}
+    if isinstance(policy, Menus):
+        figures |= settled(policy, house_eur)
+    return PlayedDay(
+        policy.name, simulation.episode[0].copy(), grid_kw, violated, house_eur, figures
+    )
+
+
+def play_days(
+    names: Sequence[str],
+    days: FeederDays,
+    make: Callable[[], FeederDays],
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    progress: Callable[[], object] = lambda: None,
+) -> list[Days]:
+    """Play policies on every feeder-day, taking up what is already in the folder.
+
+    Args:
+        names: Names of `flexgym.policies.feeder.POLICIES`.
+        days: What to play.
+        make: Makes the same in another process.
+        folder: Where played days are kept.
+        cache: Where solved house-days are kept.
+        workers: Processes that play side by side.
+        progress: Called after each feeder-day.
+
+    Returns:
+        One a policy.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for index in range(len(days)):
+        for name in names:
+            if _load(_path(folder, days, name, index)) is None:
+                missing.append((name, index))
+            else:
+                progress()
+    if workers > 1 and len(missing) > 1:
+        # A fresh interpreter each: threads and compiled code do not survive a fork.
+        context = get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(missing)), context, _begin, (make,)) as pool:
+            waiting = [
+                pool.submit(partial(_play_here, folder=folder, cache=cache), name, index)
+                for name, index in missing
+            ]
+            for done in as_completed(waiting):
+                done.result()
+                progress()
+    else:
+        _begin(lambda: days)
+        for name, index in missing:
+            _play_here(name, index, folder=folder, cache=cache)
+            progress()
+    found = []
+    for name in names:
+        one = [_load(_path(folder, days, name, index)) for index in range(len(days))]
+        found.append(_together(name, [day for day in one if day is not None], days))
+    return found
+
+
+_DAYS: FeederDays
+
+
+def _begin(make: Callable[[], FeederDays]) -> None:
+    global _DAYS
+    _DAYS = make()
+
+
+def _play_here(name: str, index: int, folder: Path, cache: Path | None) -> None:
+    from flexgym.baselines.household import SolutionCache
+
+    policy = named(name, cache=SolutionCache(cache) if cache else None)
+    _save(_path(folder, _DAYS, name, index), play_day(policy, _DAYS, index))
+
+
+def _path(folder: Path, days: FeederDays, name: str, index: int) -> Path:
+    seed = days.seed + index
+    return folder / f"{name}-draw{days.draw[index]}-day{days.day[index]}-seed{seed}.npz"
+
+
+def _save(path: Path, day: PlayedDay) -> None:
+    part = path.with_suffix(".part.npz")
+    about = json.dumps({"version": VERSION, "policy": day.policy, "figures": day.figures})
+    np.savez(
+        part, totals=day.totals, grid_kw=day.grid_kw, violated=day.violated,
+        house_eur=day.house_eur, about=np.array(about),
+    )  # fmt: skip
+    part.replace(path)
+
+
+def _load(path: Path) -> PlayedDay | None:
+    """A day that was kept; None where there is none, or it is damaged or of another version."""
+    with suppress(OSError, ValueError, KeyError, BadZipFile, EOFError), np.load(path) as kept:
+        about = json.loads(str(kept["about"]))
+        totals, grid, violated, house = (
+            kept[name] for name in ("totals", "grid_kw", "violated", "house_eur")
+        )
+        if about["version"] == VERSION and totals.shape == (len(FEEDER_NAMES),):
+            return PlayedDay(about["policy"], totals, grid, violated, house, about["figures"])
+    return None
+
+
+def _together(name: str, played: list[PlayedDay], days: FeederDays) -> Days:
+    figures: dict[str, Any] = {
+        key: np.array([day.figures[key] for day in played]) for key in played[0].figures
+    }
+    return Days(
+        name,
+        np.stack([day.totals for day in played]),
+        np.stack([day.grid_kw for day in played]),
+        np.stack([day.violated for day in played]) > 0.0,
+        days.scenario.band_pu,
+        figures,
+    )

@@ -1,0 +1,105 @@
+"""Network-aware planning: prices of the grid that houses can expect, found by rehearsal.
+
+Before the day the houses send menus for the day as they expect it, period by period, and the
+operator clears them as it will later. Its prices (DLMPs) go back to the houses, which plan anew
+with these added to their own, and so on. The best round is kept. What leaves a house is what it
+sends in real time, menus, for a day that is only expected: 96 of them each round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexgym.envs.feeder.clearing import grid_cost_eur
+from flexgym.envs.feeder.scenario import FeederScenario
+from flexgym.envs.household.dynamics import COST_EUR, UNSERVED
+from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.exchange import Exchange
+from flexgym.policies.planning import Foreseen, revised
+
+T = STEPS_PER_DAY
+
+
+@dataclass(frozen=True, eq=False)
+class GridPrices:
+    """What power is expected to cost the grid at the meters of one feeder.
+
+    Attributes:
+        adders_eur_per_kwh: Shape (T, H), EUR/kWh.
+        cost_eur: Social cost of the rehearsed rest of the day by round, EUR; the first with the
+            prices expected before.
+        best: Round that was kept.
+    """
+
+    adders_eur_per_kwh: Floats
+    cost_eur: tuple[float, ...]
+    best: int
+
+
+def expected_prices(
+    scenario: FeederScenario,
+    homes: HouseholdSimulation,
+    expected: Floats,
+    exchange: Exchange,
+    rounds: int,
+    before: Floats | None = None,
+) -> list[GridPrices]:
+    """Rehearse the rest of the expected day until prices and plans agree as well as they can.
+
+    Args:
+        scenario: The feeder.
+        homes: Its houses, row ``i * H + h``, as they stand.
+        expected: Load, PV, import and export price of the day, shape (T, 4, n * H).
+        exchange: How menus are made and cleared.
+        rounds: How often prices go back to the houses.
+        before: Prices expected so far, shape (T, n * H), EUR/kWh.
+
+    Returns:
+        One a feeder.
+    """
+    count = scenario.n_houses
+    n = homes.n // count
+    adders = np.zeros((T, homes.n)) if before is None else before
+    tried, costs = [adders], []
+    for k in range(rounds + 1):
+        cost, price = _rehearsed(scenario, homes, expected, exchange, adders)
+        costs.append(cost)
+        if k < rounds:
+            # A full step first; then half of one, since both sides answer all or nothing.
+            adders = price if k == 0 and before is None else 0.5 * (adders + price)
+            tried.append(adders)
+    found = []
+    for i in range(n):
+        best = int(np.argmin([cost[i] for cost in costs]))
+        own = slice(i * count, (i + 1) * count)
+        found.append(GridPrices(tried[best][:, own], tuple(float(cost[i]) for cost in costs), best))
+    return found
+
+
+def _rehearsed(
+    scenario: FeederScenario,
+    homes: HouseholdSimulation,
+    expected: Floats,
+    exchange: Exchange,
+    adders: Floats,
+) -> tuple[Floats, Floats]:
+    """Social cost of each feeder, shape (n,), EUR, and prices of the grid, (T, n * H)."""
+    stage = revised(homes, expected)
+    planner = Foreseen()
+    planner.begin(stage, adders)
+    cost, found = np.zeros(homes.n // scenario.n_houses), np.zeros((T, homes.n))
+    # Where limits cannot be kept their price knows no bound: no plan needs to know more than
+    # that power costs more than load that is not served.
+    most = homes.episodes.rows[:, UNSERVED]
+    while not stage.done:
+        period = exchange.period(stage, planner)
+        price = np.concatenate([a.price_eur_per_kwh.sum(axis=0) for a in period.answers])
+        found[stage.t] = np.clip(price, -most, most)
+        outcome = stage.step(period.action)
+        cost += outcome[:, COST_EUR].reshape(len(cost), -1).sum(axis=1)
+        for i, answer in enumerate(period.answers):
+            cost[i] += sum(grid_cost_eur(scenario, answer))
+    return cost, found
