@@ -113,8 +113,7 @@ class PlanMixture:
         self.grid = NetworkRows(self._highs, self, day)
         check = day.check(meter_kw, day.meter_kvar)
         self.grid.flows.start(check.p_kw @ self.grid.flows.below.T)
-        # Far from the optimum the plain model will do.
-        self.grid.points.forget(check.q_kvar)
+        self.grid.points.shift(check, check.q_kvar)
         self.grid.add(self.grid.at_the_slack())
         self.grid.add(self.grid.near(check))
         self.grid.bound(np.empty(0))

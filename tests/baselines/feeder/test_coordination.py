@@ -159,7 +159,7 @@ def test_plans_given_are_mixed(day, optimum):
 def test_limits_that_cannot_be_held_are_paid_for(own, begun):
     """Prices widen until plans suffice; what houses plan with stays in bounds."""
     day = FeederDay.of(begun(own(trafo_kva=1.0, pv_kwp=0.0, day=80)))
-    agreed, optimum = coordinate(day, 5), central_optimum(day)
+    agreed, optimum = coordinate(day, 8), central_optimum(day)
     assert optimum.uses_slack
     assert agreed.unplanned_kwh[0] > 1.0
     assert agreed.unplanned_kwh[-1] == 0.0
