@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import process_time
 
@@ -16,10 +17,12 @@ from flexgym.envs.charts.set_points import active_set_points
 from flexgym.envs.feeder.clearing import load_kvar, operator_of
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.household import pv_shares
 from flexgym.policies.planning import Planner
+
+_SAME_KW = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,37 @@ class Period:
     menus: list[list[FlexibilityChart]]
     answers: list[Cleared]
     action: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Agreed:
+    """What houses have agreed to take, where nothing better comes.
+
+    Attributes:
+        power_kw: Power at the meters, shape (T, n), kW.
+        pull_eur_per_kwh: What a menu adds for each kWh away from it.
+    """
+
+    power_kw: Floats
+    pull_eur_per_kwh: float
+
+    def pulled(self, menu: FlexibilityChart, t: int, row: int) -> FlexibilityChart:
+        """A menu in active power whose costs rise with the distance from what was agreed."""
+        x = menu.power_kw
+        target = min(max(float(self.power_kw[t, row]), float(x[0])), float(x[-1]))
+        near = np.abs(x - target).min() < _SAME_KW
+        power = x if near else np.sort(np.append(x, target))
+        away = DT_H * self.pull_eur_per_kwh * np.abs(power - target)
+        return FlexibilityChart(power, menu.cost(power) + away)
+
+
+def together(feeders: Sequence[Agreed | None]) -> Agreed | None:
+    """What the houses of all feeders have agreed to, where all have, at one pull."""
+    agreed = [each for each in feeders if each is not None]
+    if not agreed or len(agreed) < len(feeders):
+        return None
+    power_kw = np.concatenate([each.power_kw for each in agreed], axis=1)
+    return Agreed(power_kw, agreed[0].pull_eur_per_kwh)
 
 
 class Exchange:
@@ -54,12 +88,17 @@ class Exchange:
         self.seconds = {"menus": 0.0, "clearing": 0.0}
         self.operator = operator_of(scenario)
 
-    def period(self, homes: HouseholdSimulation, planner: Planner) -> Period:
+    def period(
+        self, homes: HouseholdSimulation, planner: Planner, agreed: Agreed | None = None
+    ) -> Period:
         """Menus of all houses as they stand, cleared, and the actions that follow."""
         started = process_time()
         planner.look(homes)
         tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
-        sent = [self._coarse(teller.menu) for teller in tellers]
+        menus = [teller.menu for teller in tellers]
+        if agreed is not None:
+            menus = [agreed.pulled(menu, homes.t, row) for row, menu in enumerate(menus)]
+        sent = [self._coarse(menu) for menu in menus]
         q_kvar = load_kvar(homes).reshape(-1, self.count)
         feeders = [sent[i : i + self.count] for i in range(0, homes.n, self.count)]
         asked = process_time()

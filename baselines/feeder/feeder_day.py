@@ -17,6 +17,7 @@ from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid import Network, RadialPowerFlow
 from flexgym.envs.household.params import DT_H, Floats, House, Series, Session
+from flexgym.envs.household.simulation import HouseholdSimulation
 
 Ints = NDArray[np.int64]
 
@@ -94,8 +95,19 @@ class FeederDay(FeederGrid):
     @classmethod
     def of(cls, simulation: FeederSimulation, feeder: int = 0) -> FeederDay:
         """The day of one feeder of a simulation that stands at its start."""
-        scenario = simulation.scenario
-        homes = homes_of(simulation)
+        return cls.of_homes(simulation.scenario, homes_of(simulation), feeder)
+
+    @classmethod
+    def of_homes(
+        cls, scenario: FeederScenario, homes: HouseholdSimulation, feeder: int = 0
+    ) -> FeederDay:
+        """The day of one feeder as its houses know it: all of it, whatever the time.
+
+        Args:
+            scenario: The feeder.
+            homes: The houses of feeders, row ``i * H + h``, with the energies that they have.
+            feeder: Which feeder, i.
+        """
         rows = range(feeder * scenario.n_houses, (feeder + 1) * scenario.n_houses)
         return cls(
             scenario.network,
