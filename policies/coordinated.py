@@ -20,7 +20,7 @@ from flexgym.policies.awareness import GridPrices
 from flexgym.policies.exchange import Agreed, Exchange
 from flexgym.policies.planning import revised
 
-HOLD_EUR_PER_KWH = 0.002
+HOLD_EUR_PER_KWH = 0.005
 """Little beside what prices differ by, enough to break ties."""
 
 

@@ -56,10 +56,15 @@ class Agreed:
         """A menu in active power whose costs rise with the distance from what was agreed."""
         x = menu.power_kw
         target = min(max(float(self.power_kw[t, row]), float(x[0])), float(x[-1]))
-        near = np.abs(x - target).min() < _SAME_KW
-        power = x if near else np.sort(np.append(x, target))
+        nearest = float(x[np.abs(x - target).argmin()])
+        power = x
+        if abs(nearest - target) < _SAME_KW:
+            target = nearest
+        else:
+            power = np.sort(np.append(x, target))
         away = DT_H * self.pull_eur_per_kwh * np.abs(power - target)
-        return FlexibilityChart(power, menu.cost(power) + away)
+        active = np.column_stack([power, np.zeros(len(power)), menu.cost(power) + away])
+        return FlexibilityChart.hull(active)
 
 
 def together(feeders: Sequence[Agreed | None]) -> Agreed | None:
