@@ -1,8 +1,9 @@
 """Network-aware planning that converges: prices of the grid from plans that are mixed.
 
 Before the day each house sends whole plans for the day as it expects it, and the operator mixes
-them (`flexgym.baselines.feeder.coordination`). What leaves a house is a plan of its day and what
-it costs, for a day that is only expected: one each iteration.
+them (`flexgym.baselines.feeder.coordination`). What leaves a house is, for a day that is only
+expected, its reactive power once, and in each iteration a plan of its day and what it costs. In
+real time its menus hold to the mixture, which makes no difference to what it plans with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from flexgym.policies.exchange import Agreed, Exchange
 from flexgym.policies.planning import revised
 
 HOLD_EUR_PER_KWH = 0.005
-"""Little beside what prices differ by, enough to break ties."""
+"""As little as the pull that the plans were made with: it breaks ties."""
 
 
 @dataclass(frozen=True)
