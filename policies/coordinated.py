@@ -62,6 +62,6 @@ class Coordinated:
             adders[homes.t :, rows] = mixed.adders_eur_per_kwh.T
             power_kw[homes.t :, rows] = mixed.meter_kw.T
             agreed = Agreed(power_kw[:, rows], self.hold_eur_per_kwh)
-            costs, best = tuple(mixed.cost_eur.tolist()), int(np.argmax(mixed.bound_eur))
-            found.append(GridPrices(adders[:, rows], costs, best, agreed))
+            costs = tuple(mixed.cost_eur.tolist())
+            found.append(GridPrices(adders[:, rows], costs, mixed.kept, agreed))
         return found

@@ -42,8 +42,9 @@ class Coordination:
 
     Attributes:
         adders_eur_per_kwh: What power costs the grid at the margin by house and period, in
-            losses and limits, shape (H, T), EUR/kWh: of the iteration whose bound is best,
-            bounded so that a house's planning stays convex.
+            losses and limits, shape (H, T), EUR/kWh: of the iteration whose bound is best of
+            those in which plans sufficed, bounded so that a house's planning stays convex.
+        kept: That iteration.
         clipped: House-periods in which that bounding changed them.
         meter_kw: The cheapest mixture found, shape (H, T), kW: a convex combination of each
             house's plans, so each house can play it.
@@ -62,6 +63,7 @@ class Coordination:
     """
 
     adders_eur_per_kwh: Floats
+    kept: int
     clipped: int
     meter_kw: Floats
     house_eur: Floats
@@ -166,10 +168,15 @@ def coordinate(
     operator.free_prices()
     mixtures.append(operator.solve(LAST_ROUNDS))
     best = min(mixtures, key=lambda mixture: mixture.cost_eur)
-    raw = mixtures[int(np.argmax(bounds))].price_eur_per_kwh
+    # What a price at the edge of its range is worth to trade is no price of the grid.
+    planned = np.array([mixture.unplanned_kwh <= _UNPLANNED_KWH for mixture in mixtures[:-1]])
+    ranked = np.where(planned, bounds, -np.inf) if planned.any() else np.array(bounds)
+    kept = int(np.argmax(ranked))
+    raw = mixtures[kept].price_eur_per_kwh
     adders = np.stack([house.bounded(price) for house, price in zip(houses, raw, strict=True)])
     return Coordination(
         adders_eur_per_kwh=adders,
+        kept=kept,
         clipped=int((adders != raw).sum()),
         meter_kw=best.meter_kw,
         house_eur=best.house_eur,
