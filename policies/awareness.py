@@ -1,14 +1,15 @@
-"""Network-aware planning: prices of the grid that houses can expect, found by rehearsal.
+"""Network-aware planning: prices of the grid that houses can expect, and how to rehearse them.
 
-Before the day the houses send menus for the day as they expect it, period by period, and the
-operator clears them as it will later. Its prices (DLMPs) go back to the houses, which plan anew
-with these added to their own, and so on. The best round is kept. What leaves a house is what it
-sends in real time, menus, for a day that is only expected: 96 of them each round.
+In a rehearsal houses send menus for the day as they expect it, period by period, and the operator
+clears them as it will later. Its prices (DLMPs) go back to the houses, which plan anew with these
+added to their own, and so on. The best round is kept. What leaves a house is what it sends in
+real time, menus, for a day that is only expected: 96 of them each round.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.policies.exchange import Exchange
+from flexgym.policies.exchange import Agreed, Exchange
 from flexgym.policies.planning import Foreseen, revised
 
 T = STEPS_PER_DAY
@@ -32,14 +33,64 @@ class GridPrices:
 
     Attributes:
         adders_eur_per_kwh: Shape (T, H), EUR/kWh.
-        cost_eur: Social cost of the rehearsed rest of the day by round, EUR; the first with the
-            prices expected before.
+        cost_eur: Social cost of the rest of the day by round, EUR; the first with the prices
+            expected before.
         best: Round that was kept.
+        agreed: What houses and operator agreed on beside prices, if anything.
     """
 
     adders_eur_per_kwh: Floats
     cost_eur: tuple[float, ...]
     best: int
+    agreed: Agreed | None = None
+
+
+class Pricing(Protocol):
+    """Finds prices of the grid that the planning stage can expect."""
+
+    def prices(
+        self,
+        scenario: FeederScenario,
+        homes: HouseholdSimulation,
+        expected: Floats,
+        exchange: Exchange,
+        before: Floats | None = None,
+    ) -> list[GridPrices]:
+        """Prices for the rest of the day, one a feeder.
+
+        Args:
+            scenario: The feeder.
+            homes: Its houses, row ``i * H + h``, as they stand.
+            expected: Load, PV, import and export price of the day, shape (T, 4, n * H).
+            exchange: How menus are made and cleared.
+            before: Prices expected so far, shape (T, n * H), EUR/kWh; None before the day.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Prices that come of clearing the expected day.
+
+    Attributes:
+        rounds: How often prices go back to the houses before the day.
+        again: How often when prices were expected already.
+    """
+
+    rounds: int = 3
+    again: int = 1
+
+    def prices(
+        self,
+        scenario: FeederScenario,
+        homes: HouseholdSimulation,
+        expected: Floats,
+        exchange: Exchange,
+        before: Floats | None = None,
+    ) -> list[GridPrices]:
+        """See `Pricing`."""
+        rounds = self.rounds if before is None else self.again
+        return expected_prices(scenario, homes, expected, exchange, rounds, before)
 
 
 def expected_prices(

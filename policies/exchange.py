@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import process_time
 
@@ -11,17 +12,19 @@ from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.charts.capability import Capability, capability
 from flexgym.envs.charts.chains import CarLevels
 from flexgym.envs.charts.clearing import Cleared
+from flexgym.envs.charts.coarse import coarsen_active
 from flexgym.envs.charts.construction import house_chart
 from flexgym.envs.charts.set_points import active_set_points
 from flexgym.envs.feeder.clearing import load_kvar, operator_of
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.dynamics import COST_EUR, METER_KW
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies.household import pv_shares
 from flexgym.policies.planning import Planner
 
 _NO_KINKS = np.empty(0)
+_SAME_KW = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,42 @@ class Period:
     menus: list[list[FlexibilityChart]]
     answers: list[Cleared]
     action: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Agreed:
+    """What houses have agreed to take, where nothing better comes.
+
+    Attributes:
+        power_kw: Power at the meters, shape (T, n), kW.
+        pull_eur_per_kwh: What the operator adds to a menu for each kWh away from it.
+    """
+
+    power_kw: Floats
+    pull_eur_per_kwh: float
+
+    def pulled(self, menu: FlexibilityChart, t: int, row: int) -> FlexibilityChart:
+        """A menu in active power whose costs rise with the distance from what was agreed."""
+        x = menu.power_kw
+        target = min(max(float(self.power_kw[t, row]), float(x[0])), float(x[-1]))
+        nearest = float(x[np.abs(x - target).argmin()])
+        power = x
+        if abs(nearest - target) < _SAME_KW:
+            target = nearest
+        else:
+            power = np.sort(np.append(x, target))
+        away = DT_H * self.pull_eur_per_kwh * np.abs(power - target)
+        active = np.column_stack([power, np.zeros(len(power)), menu.cost(power) + away])
+        return FlexibilityChart.hull(active)
+
+
+def together(feeders: Sequence[Agreed | None]) -> Agreed | None:
+    """What the houses of all feeders have agreed to, where all have, at one pull."""
+    agreed = [each for each in feeders if each is not None]
+    if not agreed or len(agreed) < len(feeders):
+        return None
+    power_kw = np.concatenate([each.power_kw for each in agreed], axis=1)
+    return Agreed(power_kw, agreed[0].pull_eur_per_kwh)
 
 
 class Exchange:
@@ -56,16 +95,25 @@ class Exchange:
         self.seconds = {"menus": 0.0, "clearing": 0.0}
         self.operator = operator_of(scenario)
 
-    def period(self, homes: HouseholdSimulation, planner: Planner) -> Period:
+    def period(
+        self, homes: HouseholdSimulation, planner: Planner, agreed: Agreed | None = None
+    ) -> Period:
         """Menus of all houses as they stand, cleared, and the actions that follow."""
         started = process_time()
         planner.look(homes)
         tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
         sent = [self._coarse(teller.menu) for teller in tellers]
         q_kvar = load_kvar(homes).reshape(-1, self.count)
-        feeders = [sent[i : i + self.count] for i in range(0, homes.n, self.count)]
         asked = process_time()
-        answers = [self.operator.clear(m, q) for m, q in zip(feeders, q_kvar, strict=True)]
+        # The operator knows what was agreed: it is its own doing to hold houses to it.
+        read = sent
+        if agreed is not None:
+            read = [agreed.pulled(menu, homes.t, row) for row, menu in enumerate(sent)]
+        starts = range(0, homes.n, self.count)
+        answers = [
+            self.operator.clear(read[i : i + self.count], q)
+            for i, q in zip(starts, q_kvar, strict=True)
+        ]
         cleared = process_time()
         battery, car, used = np.empty((3, homes.n))
         power = np.concatenate([answer.power_kw for answer in answers])
@@ -75,14 +123,12 @@ class Exchange:
         action = homes.action(battery, share, car_kw=car)
         self.seconds["menus"] += asked - started + process_time() - cleared
         self.seconds["clearing"] += cleared - asked
-        return Period(feeders, answers, action)
+        return Period([sent[i : i + self.count] for i in starts], answers, action)
 
     def _coarse(self, menu: FlexibilityChart) -> FlexibilityChart:
         if self._n_vertices is None:
             return menu
-        power = menu.power_kw
-        active = np.column_stack([power, np.zeros(len(power)), menu.cost_eur])
-        return FlexibilityChart.hull(active).coarsen(self._n_vertices)
+        return coarsen_active(menu, self._n_vertices)
 
 
 class _Teller:

@@ -16,8 +16,10 @@ from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.awareness import Rehearsal
 from flexgym.policies.base import HouseholdPolicy
 from flexgym.policies.central_mpc import CentralisedMpc, naming_day
+from flexgym.policies.coordinated import Coordinated
 from flexgym.policies.droop import Droop
 from flexgym.policies.household import (
     ModelPredictive,
@@ -170,9 +172,11 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
     if name == "menus":
         return Menus(cache=cache, workers=workers)
     if name == "menus-aware":
-        return Menus(Expected(), name=name, aware=AWARE_ROUNDS, again=AWARE_AGAIN)
+        return Menus(Expected(), name=name, pricing=Rehearsal(AWARE_ROUNDS), again=AWARE_AGAIN)
     if name == "menus-aware-foresight":
-        return Menus(Foreseen(), name=name, aware=AWARE_ROUNDS)
+        return Menus(Foreseen(), name=name, pricing=Rehearsal(AWARE_ROUNDS))
+    if name == "menus-coordinated":
+        return Menus(Foreseen(), name=name, pricing=Coordinated(COORDINATED_ITERATIONS))
     known: Mapping[str, Callable[[], Planner]] = {
         "menus-agnostic": lambda: Agnostic(0.0),
         "menus-constant": Agnostic,
@@ -184,6 +188,8 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
 
 AWARE_ROUNDS, AWARE_AGAIN = 3, 8
 """Rehearsals before the day, and periods until the rest of it is rehearsed once more."""
+COORDINATED_ITERATIONS = 10
+"""How often houses answer with a plan before the day."""
 MENUS = (
     "menus-agnostic",
     "menus-constant",
@@ -192,10 +198,12 @@ MENUS = (
     "menus-aware",
     "menus-foresight",
     "menus-aware-foresight",
+    "menus-coordinated",
 )
 """Houses without a look ahead; with a constant worth of stored energy; with the forecast's mean,
 planned anew every period; with every outcome and its probability; with the mean and prices of the
-grid, rehearsed every two hours; with the day known, without and with prices of the grid."""
+grid, rehearsed every two hours; with the day known, without prices of the grid, with those of
+rehearsals, and with those of plans that are mixed."""
 _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,
@@ -209,7 +217,13 @@ _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
 )
 POLICIES = (*_OTHERS, *MENUS)
 """Names of all policies."""
-BOUNDS = ("selfish", "menus-foresight", "menus-aware-foresight", "centralised")
+BOUNDS = (
+    "selfish",
+    "menus-foresight",
+    "menus-aware-foresight",
+    "menus-coordinated",
+    "centralised",
+)
 """Those that know the day in advance."""
 
 

@@ -18,11 +18,10 @@ from flexgym.envs.charts.clearing import Cleared
 from flexgym.envs.charts.settlement import deviations, harms
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.homes import actions_of, follow, homes_of
-from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
-from flexgym.policies.awareness import GridPrices, expected_prices
-from flexgym.policies.exchange import Exchange, Period, alone
+from flexgym.policies.awareness import GridPrices, Pricing
+from flexgym.policies.exchange import Exchange, Period, alone, together
 from flexgym.policies.planning import Certified, Foreseen, Planner, revised
 
 VERTEX_BYTES = 16
@@ -93,23 +92,24 @@ class MenuDay:
 class Menus:
     """Houses that plan, cleared by the operator period by period.
 
-    Without ``aware`` the planning stage does not know the grid: a house that the grid will
+    Without ``pricing`` the planning stage does not know the grid: a house that the grid will
     hinder tomorrow night learns it only then. Each chart is read by its least cost over
     reactive power; the reactive power of the load goes with it.
 
     Attributes:
         period: What was sent and answered last.
         day: What was sent and answered so far.
-        grid: What the planning stage expects of the grid, one a feeder; None without ``aware``.
+        grid: What the planning stage expects of the grid, one a feeder; None without
+            ``pricing``.
         seconds: See `Exchange`.
 
     Args:
         planner: What houses know of their future; None is the certified optimum.
         name: Of tables.
-        aware: Rounds in which operator and houses rehearse the expected day and agree on prices
-            of the grid; 0 plans without them. See `flexgym.policies.awareness`.
-        again: Periods after which they rehearse the rest of the day once more, starting with
-            the prices they have; None is never.
+        pricing: How operator and houses find prices of the grid to plan with; None plans without
+            them. See `flexgym.policies.awareness` and `flexgym.policies.coordinated`.
+        again: Periods after which they find those of the rest of the day once more; None is
+            never.
         n_vertices: Most vertices of a menu; None sends all.
         progress: Called with the number of house-days solved and their total.
         cache: Where solutions of the certified optimum are kept and looked up.
@@ -127,7 +127,7 @@ class Menus:
         planner: Planner | None = None,
         *,
         name: str = "menus",
-        aware: int = 0,
+        pricing: Pricing | None = None,
         again: int | None = None,
         n_vertices: int | None = None,
         progress: Callable[[int, int], object] | None = None,
@@ -136,7 +136,7 @@ class Menus:
     ) -> None:
         self.planner = planner or Certified(progress, cache, workers)
         self.name, self._n_vertices = name, n_vertices
-        self._aware, self._again = aware, again
+        self._pricing, self._again = pricing, again
 
     def begin(self, simulation: FeederSimulation) -> None:
         """Plan the day; see `FeederPolicy`.
@@ -157,21 +157,22 @@ class Menus:
         self._shape = simulation.n, simulation.scenario.n_houses
         self._first = revised(self._homes, self._homes.episodes.exogenous)
         self._expected = self.planner.expected(self._homes)
-        self.grid = None
-        if self._aware:
-            self._rehearse(simulation.scenario, self._aware)
+        self.grid = self._agreed = None
+        if self._pricing:
+            self._expect(simulation, self._pricing)
         else:
             self.planner.begin(self._homes)
 
-    def _rehearse(self, scenario: FeederScenario, rounds: int) -> None:
+    def _expect(self, simulation: FeederSimulation, pricing: Pricing) -> None:
         """Find prices of the grid for the rest of the day, and plan with them."""
         homes, before = self._homes, None
         if self.grid is not None:
             before = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
         expected = self.planner.expected(homes)
-        exchange = Exchange(scenario, self._n_vertices)
-        self.grid = expected_prices(scenario, homes, expected, exchange, rounds, before)
+        exchange = Exchange(simulation.scenario, self._n_vertices)
+        self.grid = pricing.prices(simulation.scenario, homes, expected, exchange, before)
         adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        self._agreed = together([prices.agreed for prices in self.grid])
         self.planner.begin(homes, adders)
         self.day.expected_eur_per_kwh[homes.t :] = adders.reshape(-1, *self._shape)[homes.t :]
 
@@ -179,9 +180,9 @@ class Menus:
         """See `FeederPolicy`."""
         homes = self._homes
         follow(homes, simulation)
-        if self._aware and self._again and homes.t > 0 and homes.t % self._again == 0:
-            self._rehearse(simulation.scenario, 1)
-        self.period = self._exchange.period(homes, self.planner)
+        if self._pricing and self._again and homes.t > 0 and homes.t % self._again == 0:
+            self._expect(simulation, self._pricing)
+        self.period = self._exchange.period(homes, self.planner, self._agreed)
         self.day.note(homes.t, self.period)
         return actions_of(simulation, self.period.action)
 

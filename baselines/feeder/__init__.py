@@ -1,4 +1,4 @@
-"""Exact references of the feeder: the centralised optimum."""
+"""Exact references of the feeder: the centralised optimum, and plans that come to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from flexgym.baselines.feeder.central_program import (
     CentralProgram,
     central_optimum,
 )
+from flexgym.baselines.feeder.coordination import Coordination, coordinate
 from flexgym.baselines.feeder.feeder_day import FeederDay
 
-__all__ = ["CentralOptimum", "CentralProgram", "FeederDay", "central_optimum"]
+__all__ = [
+    "CentralOptimum",
+    "CentralProgram",
+    "Coordination",
+    "FeederDay",
+    "central_optimum",
+    "coordinate",
+]

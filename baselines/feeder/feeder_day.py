@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,22 +17,19 @@ from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.grid import Network, RadialPowerFlow
 from flexgym.envs.household.params import DT_H, Floats, House, Series, Session
+from flexgym.envs.household.simulation import HouseholdSimulation
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class FeederDay:
-    """What happens on a feeder on one day, and what it costs.
+class FeederGrid(ABC):
+    """What is known of a feeder without its houses.
 
     Attributes:
         network: The grid.
         house_bus: Column of ``network.bus_index`` of each house, shape (H,).
         rating_kva: Rating of each branch (lines, then transformers) at nominal voltage.
-        houses: The houses.
-        series: What happens around each, T periods.
-        soc_kwh: States of charge at the start, shape (H,), kWh.
-        terminal_eur_per_kwh: Pay for energy left in the batteries, shape (H,), EUR/kWh.
         band_pu: Lowest and highest voltage allowed, pu.
         costs: Prices of losses and violated limits.
     """
@@ -39,29 +37,88 @@ class FeederDay:
     network: Network
     house_bus: Ints
     rating_kva: Floats
+    band_pu: tuple[float, float]
+    costs: GridCosts
+
+    @property
+    @abstractmethod
+    def periods(self) -> int:
+        """Number of periods, T."""
+
+    @property
+    @abstractmethod
+    def connection_kw(self) -> Floats:
+        """Most power that each house may draw or feed in, shape (H,), kW."""
+
+    @cached_property
+    def at_bus(self) -> Floats:
+        """Shape (H, bus): 1 where a house stands on a bus."""
+        places = np.zeros((len(self.house_bus), self.network.n_bus))
+        places[np.arange(len(self.house_bus)), self.house_bus] = 1.0
+        return places
+
+    @cached_property
+    def counted(self) -> Ints:
+        """Columns of the buses whose voltage counts: one a node, the slack's left out."""
+        nodes, first = np.unique(self.network.bus_node, return_index=True)
+        return first[nodes > 0]
+
+    def check(self, meter_kw: Floats, meter_kvar: Floats) -> GridCheck:
+        """The AC power flow of active and reactive powers at the meters, shape (H, T)."""
+        p_kw, q_kvar = meter_kw.T @ self.at_bus, meter_kvar.T @ self.at_bus
+        flow = RadialPowerFlow(self.network).solve(p_kw, q_kvar)
+        loading = np.hstack([flow.line_loading_percent, flow.trafo_loading_percent])
+        low, high = self.band_pu
+        excess = np.zeros_like(flow.v_pu)
+        v = flow.v_pu[:, self.counted]
+        excess[:, self.counted] = np.maximum(np.maximum(v - high, low - v), 0.0)
+        overload = np.maximum(loading / 100.0 - 1.0, 0.0) * self.rating_kva
+        return GridCheck(p_kw, q_kvar, flow.v_pu, loading, flow.losses_kw, excess, overload)
+
+
+@dataclass(frozen=True, eq=False)
+class FeederDay(FeederGrid):
+    """What happens on a feeder on one day, and what it costs.
+
+    Attributes:
+        houses: The houses.
+        series: What happens around each, T periods.
+        soc_kwh: States of charge at the start, shape (H,), kWh.
+        terminal_eur_per_kwh: Pay for energy left in the batteries, shape (H,), EUR/kWh.
+    """
+
     houses: tuple[House, ...]
     series: tuple[Series, ...]
     soc_kwh: Floats
     terminal_eur_per_kwh: Floats
-    band_pu: tuple[float, float]
-    costs: GridCosts
 
     @classmethod
     def of(cls, simulation: FeederSimulation, feeder: int = 0) -> FeederDay:
         """The day of one feeder of a simulation that stands at its start."""
-        scenario = simulation.scenario
-        homes = homes_of(simulation)
+        return cls.of_homes(simulation.scenario, homes_of(simulation), feeder)
+
+    @classmethod
+    def of_homes(
+        cls, scenario: FeederScenario, homes: HouseholdSimulation, feeder: int = 0
+    ) -> FeederDay:
+        """The day of one feeder as its houses know it: all of it, whatever the time.
+
+        Args:
+            scenario: The feeder.
+            homes: The houses of feeders, row ``i * H + h``, with the energies that they have.
+            feeder: Which feeder, i.
+        """
         rows = range(feeder * scenario.n_houses, (feeder + 1) * scenario.n_houses)
         return cls(
             scenario.network,
             scenario.house_bus,
             _ratings(scenario),
+            scenario.band_pu,
+            scenario.costs,
             tuple(homes.house(i) for i in rows),
             tuple(homes.realised_series(i) for i in rows),
             homes.soc_kwh[rows].copy(),
             homes.episodes.terminal_price[rows].copy(),
-            scenario.band_pu,
-            scenario.costs,
         )
 
     def rest(self, start: int, soc_kwh: Floats, car_kwh: Floats) -> FeederDay:
@@ -94,18 +151,19 @@ class FeederDay:
         """Number of periods, T."""
         return len(self.series[0])
 
-    @cached_property
-    def at_bus(self) -> Floats:
-        """Shape (H, bus): 1 where a house stands on a bus."""
-        places = np.zeros((len(self.houses), self.network.n_bus))
-        places[np.arange(len(self.houses)), self.house_bus] = 1.0
-        return places
+    @property
+    def connection_kw(self) -> Floats:
+        """See `FeederGrid`."""
+        return np.array([max(h.import_limit_kw, h.export_limit_kw) for h in self.houses])
 
-    @cached_property
-    def counted(self) -> Ints:
-        """Columns of the buses whose voltage counts: one a node, the slack's left out."""
-        nodes, first = np.unique(self.network.bus_node, return_index=True)
-        return first[nodes > 0]
+    @property
+    def _tan_phi(self) -> Floats:
+        return np.array([[house.load.tan_phi] for house in self.houses])
+
+    def meter_kvar(self, unserved_kw: Floats | float = 0.0) -> Floats:
+        """Reactive power at the meters, shape (H, T), kvar, where some load is unserved."""
+        load = np.stack([series.load_kw for series in self.series])
+        return self._tan_phi * (load - unserved_kw)
 
     def judge(self, meter_kw: Floats, unserved_kw: Floats) -> GridCheck:
         """The AC power flow of powers at the meters.
@@ -114,22 +172,11 @@ class FeederDay:
             meter_kw: Shape (H, T), kW, import positive.
             unserved_kw: Load left unserved, shape (H, T), kW.
         """
-        load = np.stack([series.load_kw for series in self.series])
-        return self.power_flow(meter_kw, load - unserved_kw)
+        return self.check(meter_kw, self.meter_kvar(unserved_kw))
 
     def power_flow(self, meter_kw: Floats, served_kw: Floats) -> GridCheck:
         """The AC power flow of powers at the meters beside consumption, each shape (H, T), kW."""
-        tan_phi = np.array([house.load.tan_phi for house in self.houses])
-        p_kw = meter_kw.T @ self.at_bus
-        q_kvar = (tan_phi[:, None] * served_kw).T @ self.at_bus
-        flow = RadialPowerFlow(self.network).solve(p_kw, q_kvar)
-        loading = np.hstack([flow.line_loading_percent, flow.trafo_loading_percent])
-        low, high = self.band_pu
-        excess = np.zeros_like(flow.v_pu)
-        v = flow.v_pu[:, self.counted]
-        excess[:, self.counted] = np.maximum(np.maximum(v - high, low - v), 0.0)
-        overload = np.maximum(loading / 100.0 - 1.0, 0.0) * self.rating_kva
-        return GridCheck(p_kw, q_kvar, flow.v_pu, loading, flow.losses_kw, excess, overload)
+        return self.check(meter_kw, self._tan_phi * served_kw)
 
 
 @dataclass(frozen=True, eq=False)

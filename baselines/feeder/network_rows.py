@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
-from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck, Ints
+from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck, Ints
 from flexgym.baselines.feeder.operating_points import OperatingPoints
-from flexgym.baselines.feeder.stacked_houses import StackedHouses
-from flexgym.baselines.feeder.tree_flows import TreeFlows
+from flexgym.baselines.feeder.tree_flows import Metered, TreeFlows
 from flexgym.envs.grid.sweep import RATIO, SHARE_RE, R
 from flexgym.envs.household.params import DT_H, Floats
 
@@ -58,7 +57,7 @@ class NetworkRows:
         day: The day.
     """
 
-    def __init__(self, highs: highspy.Highs, houses: StackedHouses, day: FeederDay) -> None:
+    def __init__(self, highs: highspy.Highs, houses: Metered, day: FeederGrid) -> None:
         self._highs, self._day = highs, day
         self.flows = TreeFlows(highs, houses, day)
         self.points = OperatingPoints(day)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.baselines.feeder.feeder_day import FeederDay, GridCheck
+from flexgym.baselines.feeder.feeder_day import FeederGrid, GridCheck
 from flexgym.envs.errors import PowerFlowError
 from flexgym.envs.grid.linear import LinDistFlow
 from flexgym.envs.household.params import Floats
@@ -27,7 +27,7 @@ class OperatingPoints:
         day: The day.
     """
 
-    def __init__(self, day: FeederDay) -> None:
+    def __init__(self, day: FeederGrid) -> None:
         self.plain = LinDistFlow(day.network)
         T, buses, branches = day.periods, day.network.n_bus, len(day.rating_kva)
         self._models: list[LinDistFlow | None] = [None] * T

@@ -22,7 +22,8 @@ from flexgym.envs.household.dynamics import ARRIVAL, TARGET_KWH
 from flexgym.envs.household.params import DT_H, Floats, House, Series
 
 _ROUNDING_KW = 1e-6
-_WASTE_EUR_PER_KWH = 1e-6
+WASTE_EUR_PER_KWH = 1e-6
+"""What breaks ties in which wasting energy costs nothing."""
 
 
 class HouseBlock(HouseDayProgram):
@@ -188,7 +189,7 @@ class StackedHouses:
             if k not in self._discouraged and block.wastes():
                 self._discouraged.add(k)
                 columns = block.store_columns()
-                cost = block.cost[columns] + DT_H * _WASTE_EUR_PER_KWH
+                cost = block.cost[columns] + DT_H * WASTE_EUR_PER_KWH
                 index = (self.first[k] + columns).astype(np.int32)
                 highs.changeColsCost(len(index), index, cost)
                 found = True

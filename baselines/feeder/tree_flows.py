@@ -6,12 +6,13 @@ losses grow with the square of its flow, as a convex cost that is linear piece b
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import highspy
 import numpy as np
 from scipy.sparse import coo_matrix
 
-from flexgym.baselines.feeder.feeder_day import FeederDay, Ints
-from flexgym.baselines.feeder.stacked_houses import StackedHouses
+from flexgym.baselines.feeder.feeder_day import FeederGrid, Ints
 from flexgym.envs.grid.linear import paths
 from flexgym.envs.grid.sweep import R
 from flexgym.envs.household.params import DT_H, Floats
@@ -21,6 +22,14 @@ FINE_KW = 4e-3
 MOST_KW, MOST_PIECES = 1e4, 200
 """Bounds of the pieces of one branch where ratings and connections set none."""
 _INF = highspy.kHighsInf
+
+
+class Metered(Protocol):
+    """Whatever has columns for the powers at the houses' meters in a HiGHS model."""
+
+    def meter_columns(self, t: int) -> Ints:
+        """Columns of what each house draws (H), then of what it feeds in (H), in a period."""
+        ...
 
 
 class TreeFlows:
@@ -42,7 +51,7 @@ class TreeFlows:
         day: The day.
     """
 
-    def __init__(self, highs: highspy.Highs, houses: StackedHouses, day: FeederDay) -> None:
+    def __init__(self, highs: highspy.Highs, houses: Metered, day: FeederGrid) -> None:
         self._highs, self._day = highs, day
         tree, bus_node = day.network.tree, day.network.bus_node
         leads = paths(tree.parent)
@@ -52,7 +61,7 @@ class TreeFlows:
         count = count[self.nodes]
         self.below: Floats = leads[np.ix_(self.nodes, bus_node)]
         self.square: Floats = tree.branch[self.nodes, R] / day.network.slack_pu**2
-        self.share: Floats = count / len(day.houses)
+        self.share: Floats = count / len(day.house_bus)
         self._kinks, self._cost, self._row_of = self._pieces(day)
         self._parent = np.searchsorted(self.nodes, tree.parent[self.nodes])
         self._has_parent = tree.parent[self.nodes] > 0
@@ -69,14 +78,13 @@ class TreeFlows:
         self._linear: Floats = np.zeros(self._shape)
         self._value: Floats = np.zeros(T)
 
-    def _pieces(self, day: FeederDay) -> tuple[Floats, Floats, Ints]:
+    def _pieces(self, day: FeederGrid) -> tuple[Floats, Floats, Ints]:
         """Kinks, slopes of the losses and branch of every piece: the kink at its lower end."""
         network = day.network
         element = np.concatenate([network.line_element, network.trafo_element])
         node = network.tree.element_node[element]
         rating = np.array([day.rating_kva[node == k].sum() for k in self.nodes])
-        limit = np.array([max(h.import_limit_kw, h.export_limit_kw) for h in day.houses])
-        connected = self.below[:, day.house_bus] @ np.minimum(limit, MOST_KW)
+        connected = self.below[:, day.house_bus] @ np.minimum(day.connection_kw, MOST_KW)
         reach = np.minimum(np.minimum(rating, connected), MOST_KW)
         length = np.sqrt(4.0 * FINE_KW / np.maximum(self.square, 1e-12))
         kinks, slopes, branch = [], [], []
@@ -111,7 +119,7 @@ class TreeFlows:
         )
         return first
 
-    def _define(self, houses: StackedHouses) -> int:
+    def _define(self, houses: Metered) -> int:
         """A flow is that of the branches below and of the houses at its node."""
         T, K = self._shape
         t = np.arange(T)[:, None]
@@ -119,7 +127,7 @@ class TreeFlows:
         inner = np.flatnonzero(self._has_parent)
         into = (t * K + self._parent[inner]).ravel()
         meters = np.stack([houses.meter_columns(k) for k in range(T)])
-        H = len(self._day.houses)
+        H = len(self._day.house_bus)
         at = (t * K + self._at_node).ravel()
         return self._add_rows(
             [
@@ -231,6 +239,6 @@ class TreeFlows:
         """What power drawn at each house costs the grid at the margin, shape (H, T)."""
         T, K = self._shape
         dual = row_dual[self._first_row : self._first_row + T * K].reshape(T, K)
-        price = np.zeros((len(self._day.houses), T))
+        price = np.zeros((len(self._day.house_bus), T))
         price[self._inside] = dual[:, self._at_node].T / DT_H
         return price
