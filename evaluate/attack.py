@@ -138,7 +138,9 @@ class Attacker:
         self._bias = -np.einsum("ij,ji->i", known[at], self._weights)
         self._lowest, self._highest = private.min(axis=0), private.max(axis=0)
 
-        z, y = self._regressors(seen), private
+        self._mean, self._usual = np.zeros(known.shape[1] + hinges), private.mean(axis=0)
+        self._mean = self._regressors(seen).mean(axis=0)
+        z, y = self._regressors(seen), private - self._usual
         days = rng.permutation(np.unique(day))
         held = np.isin(day, days[: max(1, len(days) // self.HELD)])
         rest = z[~held].T @ z[~held], z[~held].T @ y[~held]
@@ -152,7 +154,8 @@ class Attacker:
 
     def guess(self, seen: Floats) -> Floats:
         """Targets guessed, shape (n, m): within what was ever learned from."""
-        return (self._regressors(seen) @ self._coefficients).clip(self._lowest, self._highest)
+        found = self._usual + self._regressors(seen) @ self._coefficients
+        return found.clip(self._lowest, self._highest)
 
     def _standard(self, seen: Floats) -> Floats:
         return ((seen - self._centre) / self._scale).clip(-5.0, 5.0)
@@ -160,11 +163,11 @@ class Attacker:
     def _regressors(self, seen: Floats) -> Floats:
         known = self._standard(seen)
         hinges = np.maximum(known @ self._weights + self._bias, 0.0)
-        return np.column_stack([np.ones(len(known)), known, hinges])
+        return np.column_stack([known, hinges]) - self._mean
 
 
 def _ridge(gram: Floats, moment: Floats, penalties: Floats) -> list[Floats]:
-    """Coefficients (f, m) under each penalty, from ``Z'Z`` and ``Z'y``; the constant is free."""
+    """Coefficients (f, m) under each penalty, from ``Z'Z`` and ``Z'y``."""
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-12))
     root, axes = np.linalg.eigh(gram / np.outer(scale, scale))
     turned = axes.T @ (moment / scale[:, None])

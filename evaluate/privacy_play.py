@@ -20,8 +20,6 @@ from flexgym.evaluate.feeder_sample import FeederDays
 from flexgym.policies.menus import Menus
 from flexgym.policies.planning import Expected
 
-LIMITS = (4, 8, 16, 32)
-"""Most vertices of a menu that are tried; None, which sends all, is tried too."""
 PLAN_EVERY = 4
 """Periods between two plans of a house: an hour."""
 SECRETS = ("soc_kwh", "soc_percent", "pv_kw", "load_kw", "car_kwh")
@@ -59,7 +57,10 @@ class WatchedDay:
 
 
 def watch_day(
-    days: FeederDays, index: int, n_vertices: int | None = None, watched: bool = False
+    days: FeederDays,
+    index: int,
+    n_vertices: int | None = None,
+    watched: tuple[int | None, ...] = (),
 ) -> WatchedDay:
     """Play one of the feeder-days.
 
@@ -67,15 +68,15 @@ def watch_day(
         days: The feeder-days.
         index: Which.
         n_vertices: Most vertices of a menu; None sends all.
-        watched: Whether to keep what attackers see and want.
+        watched: Limits of vertices by which attackers may see the menus; empty keeps nothing of
+            what they see and want.
     """
     policy = Menus(Expected(PLAN_EVERY), n_vertices=n_vertices)
     simulation = days.begin(slice(index, index + 1), detail=True, **policy.settings)
     policy.begin(simulation)
     homes = homes_of(simulation)
-    limits = (*LIMITS, None) if watched else ()
     size, charts = [], [0.0]
-    kept: dict[int | None, list[Floats]] = {limit: [] for limit in limits}
+    kept: dict[int | None, list[Floats]] = {limit: [] for limit in watched}
     power, kvar, secrets, outside = [], [], [], []
     for t in range(STEPS_PER_DAY):
         follow(homes, simulation)
@@ -113,8 +114,8 @@ def watch_day(
     )
 
 
-Task = tuple[str, int, int | None, bool]
-"""Which feeder-days, which of them, most vertices, whether it is watched."""
+Task = tuple[str, int, int | None, tuple[int | None, ...]]
+"""Which feeder-days, which of them, most vertices, by which limits it is watched."""
 
 
 def watch_days(
