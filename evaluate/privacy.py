@@ -351,9 +351,10 @@ def markdown_tables(results: dict[str, Any]) -> str:
     scenario = results["scenario"]
     parts.append(
         f"`{scenario['name']}`, {scenario['houses']} houses that plan on their forecast, anew "
-        f"every {scenario['plan_every_periods']} periods. Costs and errors on {scenario['feeder_days']} "
-        f"test feeder-days with 95 % intervals over them; attackers learned from "
-        f"{scenario['training_days']} train feeder-days, other houses on other days. In each cell "
-        "of the last table: root mean square error; share of the variance explained."
+        f"every {scenario['plan_every_periods']} periods. Costs and errors on "
+        f"{scenario['feeder_days']} test feeder-days with 95 % intervals over them; attackers "
+        f"learned from {scenario['training_days']} train feeder-days, other houses on other "
+        "days. In each cell of the last table: root mean square error; share of the variance "
+        "explained."
     )
     return "\n\n".join(parts)
