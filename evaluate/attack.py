@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
@@ -123,7 +124,12 @@ class Attacker:
     """One day of so many is held out to choose the penalty."""
 
     def __init__(
-        self, seen: Floats, private: Floats, day: Floats, hinges: int = 600, seed: int = 0
+        self,
+        seen: Floats,
+        private: Floats,
+        day: NDArray[np.int_],
+        hinges: int = 600,
+        seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
         self._centre = seen.mean(axis=0)
