@@ -21,7 +21,11 @@ COMMANDS = {
     "train": ("train a policy", {"household": "flexgym.train.household"}),
     "evaluate": (
         "score policies",
-        {"household": "flexgym.evaluate.household", "feeder": "flexgym.evaluate.feeder"},
+        {
+            "household": "flexgym.evaluate.household",
+            "feeder": "flexgym.evaluate.feeder",
+            "privacy": "flexgym.evaluate.privacy",
+        },
     ),
     "describe": ("show what a scenario is about", {"feeder": "flexgym.evaluate.describe"}),
     "bench": (
