@@ -175,7 +175,8 @@ def _load(folder: Path, days: FeederDays, name: str, index: int) -> PlayedDay | 
         lengths = (len(FEEDER_NAMES), STEPS_PER_DAY, STEPS_PER_DAY, days.scenario.n_houses)
         fits = [part.shape for part in found] == [(length,) for length in lengths]
         if fits and about["version"] == VERSION and about["policy"] == name:
-            return PlayedDay(name, *found, about["figures"])
+            totals, grid_kw, violated, house_eur = found
+            return PlayedDay(name, totals, grid_kw, violated, house_eur, about["figures"])
     return None
 
 
