@@ -14,10 +14,12 @@ from flexgym.evaluate.score import mean_interval
 REFERENCE = "centralised"
 PARTS = {
     "lack of prediction": ("menus-agnostic", "menus-forecast"),
+    "lack of prediction, against a constant worth": ("menus-constant", "menus-forecast"),
     "forecast error": ("menus-forecast", "menus-foresight"),
     "network-blind planning": ("menus-foresight", "centralised"),
     "left with network-aware planning, day known": ("menus-aware-foresight", "centralised"),
     "left with network-aware planning, forecast": ("menus-aware", "centralised"),
+    "left with prices by column generation, day known": ("menus-coordinated", "centralised"),
     "saved by network-aware planning, day known": ("menus-foresight", "menus-aware-foresight"),
     "saved by network-aware planning, forecast": ("menus-forecast", "menus-aware"),
     "network-aware menus beside central control, same forecast": ("menus-aware", "central-mpc"),

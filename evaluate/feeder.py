@@ -21,7 +21,7 @@ ENV_ID = "flexgym/Feeder-v0"
 DAYS = 4
 DEFAULT = (
     "unmanaged,droop,selfish,menus-agnostic,menus-constant,menus-forecast,menus,menus-aware,menus-foresight,"
-    "menus-aware-foresight,central-mpc,centralised"
+    "menus-aware-foresight,menus-coordinated,central-mpc,centralised"
 )
 MEANS = (
     "bill_eur",

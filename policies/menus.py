@@ -22,7 +22,7 @@ from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.policies.awareness import GridPrices, Pricing
 from flexgym.policies.exchange import Exchange, Period, alone, together
-from flexgym.policies.planning import Certified, Foreseen, Planner, revised
+from flexgym.policies.planning import Certified, Foreseen, Planner, revised, usable
 
 VERTEX_BYTES = 16
 """Of a vertex in active power: kW and EUR as doubles."""
@@ -172,6 +172,7 @@ class Menus:
         exchange = Exchange(simulation.scenario, self._n_vertices)
         self.grid = pricing.prices(simulation.scenario, homes, expected, exchange, before)
         adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
+        adders = usable(expected, homes.episodes.rows, adders)
         self._agreed = together([prices.agreed for prices in self.grid])
         self.planner.begin(homes, adders)
         self.day.expected_eur_per_kwh[homes.t :] = adders.reshape(-1, *self._shape)[homes.t :]

@@ -222,20 +222,25 @@ class Agnostic:
         return homes.episodes.forecast
 
 
-def with_adders(series: Floats, rows: Floats, adders: Floats | None) -> Floats:
-    """Series whose prices hold those of the grid, as far as a house's cost stays convex.
+def usable(series: Floats, rows: Floats, adders: Floats) -> Floats:
+    """Prices of the grid as far as a house's cost stays convex with them, shape (T, n), EUR/kWh.
 
     Args:
         series: Load, PV, import and export price, shape (T, 4, n).
         rows: Houses, shape (n, 18).
-        adders: Shape (T, n), EUR/kWh, or None.
+        adders: Shape (T, n), EUR/kWh.
     """
+    buy = series[:, BUY]
+    # Rounding must not take the import price beyond its limits.
+    least = -np.maximum(buy - 1e-9, 0.0)
+    return np.clip(adders, least, np.maximum(rows[:, UNSERVED] - buy - 1e-9, 0.0))
+
+
+def with_adders(series: Floats, rows: Floats, adders: Floats | None) -> Floats:
+    """Series whose prices hold those of the grid, as far as they are `usable`."""
     if adders is None:
         return series
-    priced = series.copy()
-    buy = priced[:, BUY]
-    # A little less than load that is not served, for sums are rounded.
-    added = np.clip(adders, -np.maximum(buy, 0.0), np.maximum(rows[:, UNSERVED] - buy - 1e-9, 0.0))
+    priced, added = series.copy(), usable(series, rows, adders)
     priced[:, BUY] += added
     priced[:, SELL] += added
     return priced

@@ -12,6 +12,7 @@ from flexgym.envs.feeder.params import GridCosts
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.dynamics import BUY, OUTCOME_NAMES
+from flexgym.policies.awareness import Rehearsal
 from flexgym.policies.feeder import Centralised, named
 from flexgym.policies.menus import Menus
 from flexgym.policies.planning import Expected, Foreseen, with_adders
@@ -167,7 +168,7 @@ def test_harms_at_expected_prices_telescope_too(bound):
     cost it at them, is never worse off than with its own optimum.
     """
     scenario, _, _ = bound
-    menus = Menus(Foreseen(), aware=1)
+    menus = Menus(Foreseen(), pricing=Rehearsal(1))
     regret = np.zeros(4)
     found = {}
 
@@ -200,7 +201,10 @@ def test_harms_at_expected_prices_telescope_too(bound):
     assert np.abs(adders).max() > 0.01
     there = own + 0.25 * (adders * power).sum(axis=0)
     np.testing.assert_allclose(there - found["value"], regret, rtol=0, atol=1e-8)
-    paid = pay_for_plan(adders, menus.plans()[:, 0], power) + regret
+    np.testing.assert_allclose(menus.day.expected_eur_per_kwh[:, 0], adders, rtol=0, atol=1e-12)
+    deviation = menus.day.deviation_eur[:, 0]
+    np.testing.assert_allclose(deviation.sum(axis=0), regret, rtol=0, atol=1e-9)
+    paid = pay_for_plan(adders, menus.plans()[:, 0], power, deviation)
     assert (paid >= own - menus.alone_eur()[0] - 1e-8).all()
 
 
@@ -211,7 +215,7 @@ def test_the_plan_is_what_each_house_would_do_alone(bound):
     assert plan.shape == (96, 1, 4)
     np.testing.assert_array_equal(plan, policies["menus-aware-foresight"].plans())
     price = policies["menus-foresight"].day.price_eur_per_kwh[:, :, 0].sum(axis=1)
-    assert not pay_for_plan(price, plan[:, 0], plan[:, 0]).any()
+    assert not pay_for_plan(price, plan[:, 0], plan[:, 0], np.zeros_like(price)).any()
     own = play(named("selfish"), scenario)["own"]
     np.testing.assert_allclose(policies["menus-foresight"].alone_eur()[0], own, rtol=0, atol=1e-7)
 
@@ -242,7 +246,11 @@ def test_coarse_menus_are_small_and_valid(narrow, days):
 def test_rehearsing_the_expected_day_helps_houses_with_forecasts():
     """In the mean, not on every day, for what is expected does not happen."""
     scenario, cost = street(0.02, "stress", 100), {}
-    known = {"blind": {}, "morning": {"aware": 2}, "later": {"aware": 2, "again": 32}}
+    known = {
+        "blind": {},
+        "morning": {"pricing": Rehearsal(2)},
+        "later": {"pricing": Rehearsal(2), "again": 32},
+    }
     for label, options in known.items():
         policy = Menus(Expected(), **options)
         cost[label] = play(policy, scenario, seed=4)["cost_eur"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
+from flexgym.evaluate import privacy_tables
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
 from flexgym.evaluate.feeder_tables import markdown_tables
@@ -34,6 +35,7 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("bench", "bench-household", bench.markdown_table, "README.md"),
         ("feeder", "feeder-stress", markdown_tables, "docs/feeder.md"),
         ("feeder", "feeder-menus", markdown_tables, "docs/menus.md"),
+        ("privacy", "privacy", privacy_tables.markdown_tables, "docs/privacy.md"),
         ("bench-clearing", "bench-clearing", bench.markdown_table, "docs/menus.md"),
         ("bench-feeder", "bench-feeder", bench.markdown_table, "docs/feeder.md"),
         ("bench-grid", "bench-grid", grid.markdown_table, "docs/feeder.md"),
