@@ -19,9 +19,22 @@ if TYPE_CHECKING:
 
 ENV_ID = "flexgym/Feeder-v0"
 DAYS = 4
-DEFAULT = (
-    "unmanaged,droop,selfish,menus-agnostic,menus-constant,menus-forecast,menus,menus-aware,menus-foresight,"
-    "menus-aware-foresight,menus-coordinated,central-mpc,centralised"
+DEFAULT = ",".join(
+    (
+        "unmanaged",
+        "droop",
+        "selfish",
+        "menus-agnostic",
+        "menus-constant",
+        "menus-forecast",
+        "menus",
+        "menus-aware",
+        "menus-foresight",
+        "menus-aware-foresight",
+        "menus-coordinated",
+        "central-mpc",
+        "centralised",
+    )
 )
 MEANS = (
     "bill_eur",
