@@ -36,6 +36,8 @@ DEFAULT = ",".join(
         "centralised",
     )
 )
+DRAWN = ("menus-foresight", "menus-forecast", "menus-agnostic", "menus-constant")
+"""Menus of which a day is drawn: the first that was played; it is played once more."""
 MEANS = (
     "bill_eur",
     "loss_eur",
@@ -156,7 +158,9 @@ def evaluate(
     from flexgym.evaluate.feeder_pictures import feeder_pictures
     from flexgym.evaluate.feeder_sample import FeederDays
     from flexgym.evaluate.feeder_tables import print_tables
+    from flexgym.evaluate.menu_pictures import menus_picture
     from flexgym.policies.feeder import named
+    from flexgym.policies.menus import Menus
 
     if feeder_days < 2:
         raise ScenarioError(f"feeder_days is {feeder_days}; expected at least 2.")
@@ -197,6 +201,12 @@ def evaluate(
     report.write_csv(out / "episodes.csv", _episodes(days, played))
     last = named(names[-1], cache=SolutionCache(solved) if solved else None)
     feeder_pictures(out, days, played, last, animation=animation)
+    drawn = next((name for name in DRAWN if name in known), None)
+    if drawn:
+        policy = named(drawn)
+        if isinstance(policy, Menus):
+            busiest = int(np.argmax(known[drawn].figures["menu_harm_eur"]))
+            menus_picture(out / "menus.png", days, busiest, policy)
     print_tables(results)
     return results
 
