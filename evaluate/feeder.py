@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -174,10 +173,8 @@ def evaluate(
     days = FeederDays.sample(world, feeder_days, seed)
     out = report.output_folder(folder)
     kept = out / "days" / "-".join([scenario, split, uncertainty, world.homes.prices.name])
-    if not resume:
-        shutil.rmtree(kept, ignore_errors=True)
     solved = Path(cache) if cache else None
-    played = _play(names, days, make, kept, solved, workers)
+    played = _play(names, days, make, kept, solved, workers, resume)
     known = {one.policy: one for one in played}
     results = report.write_results(
         out,
@@ -229,6 +226,7 @@ def _play(
     folder: Path,
     cache: Path | None,
     workers: int,
+    resume: bool,
 ) -> list[Days]:
     from tqdm import tqdm
 
@@ -237,7 +235,14 @@ def _play(
     # disable=None: no bar where there is no terminal.
     with tqdm(total=len(days) * len(names), desc="feeder-days", leave=False, disable=None) as bar:
         return play_days(
-            names, days, make, folder, cache=cache, workers=workers, progress=bar.update
+            names,
+            days,
+            make,
+            folder,
+            cache=cache,
+            resume=resume,
+            workers=workers,
+            progress=bar.update,
         )
 
 

@@ -87,10 +87,11 @@ def play_days(
     folder: Path,
     *,
     cache: Path | None = None,
+    resume: bool = True,
     workers: int = 1,
     progress: Callable[[], object] = lambda: None,
 ) -> list[Days]:
-    """Play policies on every feeder-day, taking up what is already in the folder.
+    """Play policies on every feeder-day and keep each in the folder.
 
     Args:
         names: Names of `flexgym.policies.feeder.POLICIES`.
@@ -98,6 +99,8 @@ def play_days(
         make: Makes the same in another process.
         folder: Where played days are kept.
         cache: Where solved house-days are kept.
+        resume: Whether feeder-days that are already in the folder are taken up; others that lie
+            there stay in either case.
         workers: Processes that play side by side.
         progress: Called after each feeder-day.
 
@@ -108,7 +111,7 @@ def play_days(
     missing = []
     for index in range(len(days)):
         for name in names:
-            if _load(folder, days, name, index) is None:
+            if not resume or _load(folder, days, name, index) is None:
                 missing.append((name, index))
             else:
                 progress()
@@ -120,9 +123,14 @@ def play_days(
                 pool.submit(partial(_play_here, folder=folder, cache=cache), name, index)
                 for name, index in missing
             ]
-            for done in as_completed(waiting):
-                done.result()
-                progress()
+            try:
+                for done in as_completed(waiting):
+                    done.result()
+                    progress()
+            except BaseException:
+                # What fails shall be heard of now, not after the hours that are left.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     else:
         _begin(lambda: days)
         for name, index in missing:

@@ -83,8 +83,10 @@ EFFORT: Mapping[str, Cell] = MappingProxyType(
         "periods without a feasible answer": _plain("infeasible_periods", ".1f"),
         "feasible, but violated by AC": _plain("unclean_periods", ".1f"),
         "bytes a house and period": _plain("bytes_per_period", ".0f"),
+        "bytes a house to plan a day": _plain("planning_bytes", ".0f"),
         "offline, s a house": lambda row: f"{row['plan_s'] / row['houses']:.2f}",
         "online, ms a house and period": _plain("menu_ms", ".2f"),
+        "prices of the grid, s of all a day": _plain("expecting_s", ".1f"),
         "online, ms an operator and period": _plain("clear_s", ".1f", 1e3 / STEPS_PER_DAY),
     }
 )
@@ -145,7 +147,7 @@ def print_tables(results: dict[str, Any]) -> None:
     for title, (heads, rows) in tables(results).items():
         table = Table(title=title, title_justify="left")
         for k, head in enumerate(heads):
-            table.add_column(head, justify="right" if k else "left")
+            table.add_column(head, justify="right" if k else "left", no_wrap=k == 0)
         for row in rows:
             table.add_row(*row)
         console.print(table)

@@ -6,7 +6,8 @@ import numpy as np
 
 from flexgym.envs.charts.settlement import gini, inflation_gain, jain, pay_for_plan
 from flexgym.envs.household.params import DT_H, Floats
-from flexgym.policies.menus import VERTEX_BYTES, Menus
+from flexgym.policies.exchange import message_bytes
+from flexgym.policies.menus import Menus
 
 INFLATION = 0.1
 """Share by which a house declares too large a plan, where it is asked what that is worth."""
@@ -30,6 +31,7 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
         worse off than that, ``worst`` is the largest loss, EUR.
     """
     day = policy.day
+    feasible, harms = day.feasible[:, :1] > 0.0, day.harm_eur[:, 0]
     announced = day.expected_eur_per_kwh[:, 0]
     price = day.price_eur_per_kwh[:, :, 0].sum(axis=1)
     # Playing alone takes planning anew, which is nothing of the day's own effort.
@@ -37,7 +39,8 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
     own, power, plan = day.own_kw[:, 0], day.power_kw[:, 0], policy.plans()[:, 0]
     paid = {
         "pay-as-bid": day.harm_eur[:, 0].sum(axis=0),
-        "marginal": DT_H * (price * (own - power)).sum(axis=0),
+        # Where limits cannot be kept, what is paid is the harm; see `pay_marginal`.
+        "marginal": np.where(feasible, DT_H * price * (own - power), harms).sum(axis=0),
         "day-plan": pay_for_plan(announced, plan, power, day.deviation_eur[:, 0]),
     }
     alone = policy.alone_eur()[0]
@@ -46,12 +49,14 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
         "least_deficit_eur": float(harm.sum()),
         "menu_harm_eur": float(day.harm_eur.sum()),
         "moved_percent": float(100.0 * (np.abs(own - power) > 1e-6).mean()),
-        "bytes_per_period": float(day.vertices.mean() * VERTEX_BYTES),
+        "bytes_per_period": float(message_bytes(1) + 24.0 * (day.vertices.mean() - 1.0)),
+        "planning_bytes": policy.planning_bytes,
         "solves_most": float(day.solves.max()),
         "infeasible_periods": float((day.feasible == 0.0).sum()),
         "unclean_periods": float(((day.clean == 0.0) & (day.feasible > 0.0)).sum()),
         "menu_s": seconds["menus"],
         "clear_s": seconds["clearing"],
+        "expecting_s": seconds["expecting"],
         "inflation_gain_eur": float(inflation_gain(announced, plan, INFLATION).mean()),
     }
     for rule in RULES:

@@ -36,12 +36,14 @@ class GridPrices:
         cost_eur: Social cost of the rest of the day by round, EUR; the first with the prices
             expected before.
         best: Round that was kept.
+        house_bytes: What a house has sent for it, mean of the houses.
         agreed: What houses and operator agreed on beside prices, if anything.
     """
 
     adders_eur_per_kwh: Floats
     cost_eur: tuple[float, ...]
     best: int
+    house_bytes: float
     agreed: Agreed | None = None
 
 
@@ -129,7 +131,8 @@ def expected_prices(
     for i in range(n):
         best = int(np.argmin([cost[i] for cost in costs]))
         own = slice(i * count, (i + 1) * count)
-        found.append(GridPrices(tried[best][:, own], tuple(float(cost[i]) for cost in costs), best))
+        each = tuple(float(cost[i]) for cost in costs)
+        found.append(GridPrices(tried[best][:, own], each, best, exchange.bytes_sent / homes.n))
     return found
 
 

@@ -63,5 +63,5 @@ class Coordinated:
             power_kw[homes.t :, rows] = mixed.meter_kw.T
             agreed = Agreed(power_kw[:, rows], self.hold_eur_per_kwh)
             costs = tuple(mixed.cost_eur.tolist())
-            found.append(GridPrices(adders[:, rows], costs, mixed.kept, agreed))
+            found.append(GridPrices(adders[:, rows], costs, mixed.kept, mixed.house_bytes, agreed))
         return found

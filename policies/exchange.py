@@ -25,6 +25,8 @@ from flexgym.policies.planning import Planner
 
 _NO_KINKS = np.empty(0)
 _SAME_KW = 1e-6
+_FRAME_BYTES = 14
+"""Of `FlexibilityChart.to_bytes` beside its vertices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,8 @@ class Exchange:
     Attributes:
         seconds: Processor time so far by what it went into: ``menus`` of all houses (plans made
             anew and following what was asked included), ``clearing``.
+        bytes_sent: What all houses have sent so far: vertices as doubles (kW, kvar, EUR), the
+            message's frame, and the reactive power of the load.
 
     Args:
         scenario: Grid and houses.
@@ -93,6 +97,7 @@ class Exchange:
     def __init__(self, scenario: FeederScenario, n_vertices: int | None = None) -> None:
         self.count, self._n_vertices = scenario.n_houses, n_vertices
         self.seconds = {"menus": 0.0, "clearing": 0.0}
+        self.bytes_sent = 0
         self.operator = operator_of(scenario)
 
     def period(
@@ -103,6 +108,7 @@ class Exchange:
         planner.look(homes)
         tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
         sent = [self._coarse(teller.menu) for teller in tellers]
+        self.bytes_sent += sum(message_bytes(len(menu.power_kw)) for menu in sent)
         q_kvar = load_kvar(homes).reshape(-1, self.count)
         asked = process_time()
         # The operator knows what was agreed: it is its own doing to hold houses to it.
@@ -129,6 +135,11 @@ class Exchange:
         if self._n_vertices is None:
             return menu
         return coarsen_active(menu, self._n_vertices)
+
+
+def message_bytes(vertices: int) -> int:
+    """Bytes of a menu in active power and of the load's reactive power beside it."""
+    return _FRAME_BYTES + 24 * vertices + 8
 
 
 class _Teller:

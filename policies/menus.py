@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import process_time
 from types import MappingProxyType
 
 import numpy as np
@@ -23,9 +24,6 @@ from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.policies.awareness import GridPrices, Pricing
 from flexgym.policies.exchange import Exchange, Period, alone, together
 from flexgym.policies.planning import Certified, Foreseen, Planner, revised, usable
-
-VERTEX_BYTES = 16
-"""Of a vertex in active power: kW and EUR as doubles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +99,8 @@ class Menus:
         day: What was sent and answered so far.
         grid: What the planning stage expects of the grid, one a feeder; None without
             ``pricing``.
-        seconds: See `Exchange`.
+        seconds: See `Exchange`; ``expecting`` is what finding prices of the grid has taken.
+        planning_bytes: What a house has sent to find them, mean of all.
 
     Args:
         planner: What houses know of their future; None is the certified optimum.
@@ -135,6 +134,10 @@ class Menus:
         workers: int = 1,
     ) -> None:
         self.planner = planner or Certified(progress, cache, workers)
+        if again is not None and again < 1:
+            raise ScenarioError(f"again is {again}; expected a number of periods >= 1, or None.")
+        if n_vertices is not None and n_vertices < 1:
+            raise ScenarioError(f"n_vertices is {n_vertices}; expected at least 1, or None.")
         self.name, self._n_vertices = name, n_vertices
         self._pricing, self._again = pricing, again
 
@@ -154,6 +157,7 @@ class Menus:
         self._exchange = Exchange(simulation.scenario, self._n_vertices)
         self.day = MenuDay.empty(simulation.n, simulation.scenario.n_houses)
         self.seconds = self._exchange.seconds
+        self.seconds["expecting"], self.planning_bytes = 0.0, 0.0
         self._shape = simulation.n, simulation.scenario.n_houses
         self._first = revised(self._homes, self._homes.episodes.exogenous)
         self._expected = self.planner.expected(self._homes)
@@ -165,6 +169,7 @@ class Menus:
 
     def _expect(self, simulation: FeederSimulation, pricing: Pricing) -> None:
         """Find prices of the grid for the rest of the day, and plan with them."""
+        started = process_time()
         homes, before = self._homes, None
         if self.grid is not None:
             before = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
@@ -174,6 +179,8 @@ class Menus:
         adders = np.concatenate([prices.adders_eur_per_kwh for prices in self.grid], axis=1)
         adders = usable(expected, homes.episodes.rows, adders)
         self._agreed = together([prices.agreed for prices in self.grid])
+        self.planning_bytes += float(np.mean([prices.house_bytes for prices in self.grid]))
+        self.seconds["expecting"] += process_time() - started
         self.planner.begin(homes, adders)
         self.day.expected_eur_per_kwh[homes.t :] = adders.reshape(-1, *self._shape)[homes.t :]
 
@@ -208,7 +215,15 @@ class Menus:
     def alone_eur(self) -> Floats:
         """Cost of the day to each house if it does what it would by itself at any moment.
 
-        With the same knowledge, but without the grid; once the day is over. Shape (n, H), EUR.
+        With the same knowledge, but without the grid; shape (n, H), EUR. The plans are made anew
+        for it, so it can only be asked once the day is over.
+
+        Raises:
+            ScenarioError: The day is not over.
         """
+        if self._homes.t < STEPS_PER_DAY - 1:
+            raise ScenarioError(
+                f"alone_eur was asked in period {self._homes.t}; expected the end of the day."
+            )
         _, cost = alone(revised(self._first, self._first.episodes.exogenous), self.planner)
         return cost.reshape(self._shape)

@@ -360,7 +360,13 @@ def known_day(
 
     Raises:
         ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
+        ScenarioError: There is no such period.
+        HouseError: The pay for stored energy is no number >= 0.
     """
+    if not 0 <= start < len(series):
+        raise ScenarioError(f"start is {start}; expected a period from 0 to {len(series) - 1}.")
+    if not (math.isfinite(terminal_eur_per_kwh) and terminal_eur_per_kwh >= 0.0):
+        raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected >= 0.")
     row, rows = house_row(house), _rows(series)[:, start:]
     _check_convex(row, rows, Uncertainty.named("none"), bool(series.sessions))
     return _known_day(house, row, series, terminal_eur_per_kwh, start)

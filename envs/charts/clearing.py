@@ -48,7 +48,9 @@ class Cleared:
         q_kvar: Reactive power at the same places, given or chosen, shape (H,), kvar.
         cost_eur: Cost of each menu there, shape (H,), EUR.
         price_eur_per_kwh: What power costs the grid at each menu's bus, at the margin, beside the
-            energy itself, shape (3, H), EUR/kWh: losses, voltage limits, loading limits.
+            energy itself, shape (3, H), EUR/kWh: losses, voltage limits, loading limits. Where
+            limits cannot be kept these are the prices of the program, which breaks none for
+            money: a thousand times those of violations.
         price_eur_per_kvarh: The same of reactive power, shape (3, H), EUR/kvarh; zeros where it
             was given.
         voltage_eur_per_pu_h: Worth of the voltage limits at each bus, shape (bus,).

@@ -54,9 +54,12 @@ def pay_as_bid(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlemen
 def pay_marginal(menus: Sequence[FlexibilityChart], cleared: Cleared) -> Settlement:
     """Pay the grid's price at each bus (DLMP) for the difference to the house's own choice.
 
-    Reactive power counts where it was chosen inside the menus.
+    Reactive power counts where it was chosen inside the menus. Where limits cannot be kept the
+    price of power says nothing but that, and the harm is paid.
     """
     harm = harms(menus, cleared)
+    if not cleared.feasible:
+        return Settlement(harm, harm)
     own = np.array([menu.best_power_kw for menu in menus])
     paid = cleared.price_eur_per_kwh.sum(axis=0) * (own - cleared.power_kw)
     if cleared.reactive == "menu":
@@ -104,8 +107,16 @@ def deviations(
         menus: One a house.
         power_kw: What each takes, shape (H,), kW.
         price_eur_per_kwh: Announced for this period at each bus, shape (H,), EUR/kWh.
+
+    Raises:
+        ChartError: Not one finite power and price a menu.
     """
     power, price = np.asarray(power_kw, np.float64), np.asarray(price_eur_per_kwh, np.float64)
+    if {power.shape, price.shape} != {(len(menus),)} or not np.isfinite(power + price).all():
+        raise ChartError(
+            f"got powers of shape {power.shape} and prices of shape {price.shape}; expected "
+            f"({len(menus)},) for both, one a menu, and finite numbers."
+        )
     found = np.empty(len(menus))
     for h, menu in enumerate(menus):
         x, slope = menu.power_kw, DT_H * price[h]
@@ -128,11 +139,16 @@ def inflation_gain(price_eur_per_kwh: ArrayLike, plan_kw: ArrayLike, share: floa
         Shape (H,), EUR over the day.
     """
     price, plan = _alike(price_eur_per_kwh, plan_kw)
+    if not (np.isfinite(share) and share >= 0.0):
+        raise ChartError(f"share is {share}; expected a number >= 0.")
     return DT_H * share * (np.abs(price) * np.abs(plan)).sum(axis=0)
 
 
 def _alike(*arrays: ArrayLike) -> list[Floats]:
-    found = [np.asarray(array, dtype=np.float64) for array in arrays]
+    try:
+        found = [np.asarray(array, dtype=np.float64) for array in arrays]
+    except (TypeError, ValueError) as error:
+        raise ChartError(f"got series that are no numbers ({error}); expected (T, H).") from None
     shapes = [array.shape for array in found]
     if found[0].ndim != 2 or len(set(shapes)) > 1 or not all(np.isfinite(a).all() for a in found):
         raise ChartError(

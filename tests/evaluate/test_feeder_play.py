@@ -76,6 +76,10 @@ def test_resumed_days_are_those_played(street, tmp_path, no_play, monkeypatch):
     other = FeederDays(street.scenario, street.draw, street.day, 8)
     with pytest.raises(AssertionError, match="played again"):
         counted(NAMES, other, tmp_path)
+    kept = sorted(tmp_path.glob("*.npz"))
+    with pytest.raises(AssertionError, match="played again"):
+        play_days(NAMES, street, lambda: street, tmp_path, resume=False)
+    assert sorted(tmp_path.glob("*.npz")) == kept
 
 
 def _foreign(path):
@@ -205,10 +209,13 @@ def test_who_is_paid_what(settled):
     assert found["infeasible_periods"] == found["unclean_periods"] == 0.0
     assert 1.0 <= found["solves_most"] <= 3.0
     assert found["inflation_gain_eur"] == 0.0
-    assert 2 * 16 <= found["bytes_per_period"] <= 60 * 16
+    assert 22 + 2 * 24 <= found["bytes_per_period"] <= 22 + 60 * 24
+    assert found["planning_bytes"] == 0.0
     aware = settled["menus-aware-foresight"].figures
     assert aware["least_deficit_eur"] < found["least_deficit_eur"]
     assert aware["inflation_gain_eur"] > 0.0
+    # Four rehearsals of 96 menus each, of vertices that are much like those of the day itself.
+    assert 2.0 < aware["planning_bytes"] / (96 * found["bytes_per_period"]) < 8.0
     assert aware["day-plan_worse"] == 0.0
     assert aware["day-plan_deficit_eur"] >= aware["least_deficit_eur"]
 

@@ -32,3 +32,13 @@ def test_the_rival_finds_the_same_costs_of_menus_in_active_and_reactive_power(mo
     assert rows["largest difference of the two costs of P-Q menus, EUR"] <= 1e-7
     assert rows["limits that bind on P-Q menus, most in a period"] >= 1
     assert rows["vertices of a P-Q menu, mean"] > 20
+
+
+def test_a_day_of_menus_is_drawn(tmp_path):
+    names = ("menus-constant", "unmanaged")
+    results = evaluate(tmp_path, scenario="winter_evening", policies=names, feeder_days=2)
+    assert (tmp_path / "menus.png").stat().st_size > 50_000
+    menus, unmanaged = results["rows"]
+    assert menus["days_any_percent"]["mean"] == 0.0 < unmanaged["days_any_percent"]["mean"]
+    assert menus["unclean_periods"] == 0.0
+    assert "| menus-constant |" in markdown_tables(results)

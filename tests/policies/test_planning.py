@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from gymnasium.utils import seeding
 
+from flexgym.baselines.household.cost_to_go import known_day
 from flexgym.envs.charts.capability import capability, kink_powers
 from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.errors import ScenarioError
+from flexgym.envs.errors import HouseError, ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.homes import homes_of
 from flexgym.envs.feeder.scenario import FeederScenario
@@ -24,8 +25,10 @@ from flexgym.envs.household.dynamics import (
     SELL,
     UNSERVED,
 )
+from flexgym.envs.household.params import Battery, House, Series
 from flexgym.policies.exchange import Exchange, alone
 from flexgym.policies.feeder import named
+from flexgym.policies.menus import Menus
 from flexgym.policies.planning import (
     Agnostic,
     Certified,
@@ -36,6 +39,7 @@ from flexgym.policies.planning import (
 )
 
 NO_KINKS = np.zeros(0)
+HOUSE = House(Battery(4.0, 2.0), 6.0, 6.0, 30.0, 30.0)
 
 
 def street(houses=None, scenario="stress", day=100):
@@ -293,3 +297,20 @@ def test_droop_lowers_the_highest_voltage_on_a_sunny_day():
     assert (after[hot] < before[hot] - 0.005).any()
     assert (left[hot] < 0.5 * violated[hot]).all()
     assert (curtailed[hot] >= unused[hot]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"), [({"again": 0}, "again is 0"), ({"n_vertices": 0}, "n_vertices is 0")]
+)
+def test_menus_refuse_what_makes_no_sense(options, match):
+    with pytest.raises(ScenarioError, match=match):
+        Menus(Foreseen(), **options)
+
+
+@pytest.mark.parametrize("start", [-3, 96, 200])
+def test_known_days_begin_within_the_day(start):
+    series = Series([1.0] * 4, [0.0] * 4, [0.3] * 4, [0.1] * 4)
+    with pytest.raises(ScenarioError, match=f"start is {start}; expected a period from 0 to 3"):
+        known_day(HOUSE, series, 0.1, start)
+    with pytest.raises(HouseError, match="terminal_eur_per_kwh is nan"):
+        known_day(HOUSE, series, float("nan"))

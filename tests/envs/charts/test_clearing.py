@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from flexgym.envs.charts import FlexibilityChart, merit_order
 from flexgym.envs.charts.clearing import Operator
-from flexgym.envs.charts.settlement import gini, jain, pay_as_bid, pay_marginal
+from flexgym.envs.charts.settlement import (
+    deviations,
+    gini,
+    inflation_gain,
+    jain,
+    pay_as_bid,
+    pay_for_plan,
+    pay_marginal,
+)
 from flexgym.envs.data import load_grid
 from flexgym.envs.errors import ChartError
 from flexgym.envs.grid import Network
@@ -135,6 +143,39 @@ def test_what_cannot_be_kept_is_broken_least(network):
     np.testing.assert_allclose(answer.power_kw, -24.0)
     assert answer.loading_percent.max() > 100.0
     assert answer.v_pu.max() > 1.05
+    # No price tells anything there: the harm is paid, not a thousand times the violation.
+    bid, marginal = pay_as_bid(stubborn, answer), pay_marginal(stubborn, answer)
+    np.testing.assert_array_equal(marginal.paid_eur, bid.paid_eur)
+    assert bid.deficit_eur == pytest.approx(0.1 * len(stubborn))
+
+
+@pytest.mark.parametrize(
+    ("power", "price", "match"),
+    [
+        (np.zeros(3), np.zeros(2), "expected \\(2,\\) for both"),
+        ([np.nan, 0.0], np.zeros(2), "finite numbers"),
+    ],
+)
+def test_deviations_refuse_what_is_no_answer(power, price, match):
+    menus = [FlexibilityChart([0.0, 1.0], [0.0, 0.1])] * 2
+    with pytest.raises(ChartError, match=match):
+        deviations(menus, power, price)
+
+
+def test_deviations_are_harms_at_a_price():
+    menu = FlexibilityChart([0.0, 1.0, 2.0], [0.2, 0.0, 0.3])
+    # At 2 EUR/kWh a kW costs 0.5 EUR more: the best choice moves from 1 kW to none.
+    assert deviations([menu], [1.0], [2.0])[0] == pytest.approx(0.3)
+    assert deviations([menu], [1.0], [0.0])[0] == 0.0
+
+
+def test_false_plans_pay_and_shares_are_checked():
+    price, plan = np.array([[0.1], [-0.2]]), np.array([[2.0], [-1.0]])
+    assert inflation_gain(price, plan, 0.1) == pytest.approx([0.25 * 0.1 * (0.2 + 0.2)])
+    with pytest.raises(ChartError, match="share is nan"):
+        inflation_gain(price, plan, float("nan"))
+    with pytest.raises(ChartError, match="no numbers"):
+        pay_for_plan("x", plan, plan, plan)
 
 
 def test_a_collapse_is_an_answer_too(network):
