@@ -8,6 +8,7 @@ from typing import Any
 
 from flexgym.envs.household.params import STEPS_PER_DAY
 
+_WIDE = 240
 Cell = Callable[[dict[str, Any]], str]
 
 
@@ -143,6 +144,9 @@ def print_tables(results: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        # Into a file nothing needs to be cut.
+        console = Console(soft_wrap=True, width=_WIDE)
     console.print(results["scenario"]["title"], style="bold")
     for title, (heads, rows) in tables(results).items():
         table = Table(title=title, title_justify="left")
