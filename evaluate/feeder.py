@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.document:
         update_block(arguments.document, "feeder", markdown_tables(results))
     files = "results.json, results.csv, episodes.csv, day.png, worst.png"
+    files += ", menus.png" if (folder / "menus.png").exists() else ""
     print(f"wrote {folder}/{files}{', worst.gif' if arguments.animation else ''}")
     return 0
 

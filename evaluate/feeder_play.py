@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from flexgym.envs.errors import RunError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, GRID_KW, VIOLATION_H
 from flexgym.envs.household.dynamics import COST_EUR
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
@@ -138,8 +139,13 @@ def play_days(
             progress()
     found = []
     for name in names:
-        one = [_load(folder, days, name, index) for index in range(len(days))]
-        found.append(_together(name, [day for day in one if day is not None], days))
+        one = [day for i in range(len(days)) if (day := _load(folder, days, name, i)) is not None]
+        if len(one) < len(days):
+            raise RunError(
+                f"only {len(one)} of {len(days)} feeder-days of {name!r} can be read back from "
+                f"{folder}; expected all that were played. Is the disk full?"
+            )
+        found.append(_together(name, one, days))
     return found
 
 

@@ -38,7 +38,7 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
     seconds = dict(policy.seconds)
     own, power, plan = day.own_kw[:, 0], day.power_kw[:, 0], policy.plans()[:, 0]
     paid = {
-        "pay-as-bid": day.harm_eur[:, 0].sum(axis=0),
+        "pay-as-bid": harms.sum(axis=0),
         # Where limits cannot be kept, what is paid is the harm; see `pay_marginal`.
         "marginal": np.where(feasible, DT_H * price * (own - power), harms).sum(axis=0),
         "day-plan": pay_for_plan(announced, plan, power, day.deviation_eur[:, 0]),
@@ -47,9 +47,9 @@ def settled(policy: Menus, house_eur: Floats) -> dict[str, float]:
     harm = house_eur - alone
     found = {
         "least_deficit_eur": float(harm.sum()),
-        "menu_harm_eur": float(day.harm_eur.sum()),
+        "menu_harm_eur": float(harms.sum()),
         "moved_percent": float(100.0 * (np.abs(own - power) > 1e-6).mean()),
-        "bytes_per_period": float(message_bytes(1) + 24.0 * (day.vertices.mean() - 1.0)),
+        "bytes_per_period": message_bytes(float(day.vertices.mean())),
         "planning_bytes": policy.planning_bytes,
         "solves_most": float(day.solves.max()),
         "infeasible_periods": float((day.feasible == 0.0).sum()),

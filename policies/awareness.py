@@ -90,50 +90,26 @@ class Rehearsal:
         exchange: Exchange,
         before: Floats | None = None,
     ) -> list[GridPrices]:
-        """See `Pricing`."""
+        """See `Pricing`: until prices and plans agree as well as they can."""
         rounds = self.rounds if before is None else self.again
-        return expected_prices(scenario, homes, expected, exchange, rounds, before)
-
-
-def expected_prices(
-    scenario: FeederScenario,
-    homes: HouseholdSimulation,
-    expected: Floats,
-    exchange: Exchange,
-    rounds: int,
-    before: Floats | None = None,
-) -> list[GridPrices]:
-    """Rehearse the rest of the expected day until prices and plans agree as well as they can.
-
-    Args:
-        scenario: The feeder.
-        homes: Its houses, row ``i * H + h``, as they stand.
-        expected: Load, PV, import and export price of the day, shape (T, 4, n * H).
-        exchange: How menus are made and cleared.
-        rounds: How often prices go back to the houses.
-        before: Prices expected so far, shape (T, n * H), EUR/kWh.
-
-    Returns:
-        One a feeder.
-    """
-    count = scenario.n_houses
-    n = homes.n // count
-    adders = np.zeros((T, homes.n)) if before is None else before
-    tried, costs = [adders], []
-    for k in range(rounds + 1):
-        cost, price = _rehearsed(scenario, homes, expected, exchange, adders)
-        costs.append(cost)
-        if k < rounds:
-            # A full step first; then half of one, since both sides answer all or nothing.
-            adders = price if k == 0 and before is None else 0.5 * (adders + price)
-            tried.append(adders)
-    found = []
-    for i in range(n):
-        best = int(np.argmin([cost[i] for cost in costs]))
-        own = slice(i * count, (i + 1) * count)
-        each = tuple(float(cost[i]) for cost in costs)
-        found.append(GridPrices(tried[best][:, own], each, best, exchange.bytes_sent / homes.n))
-    return found
+        count = scenario.n_houses
+        n = homes.n // count
+        adders = np.zeros((T, homes.n)) if before is None else before
+        tried, costs = [adders], []
+        for k in range(rounds + 1):
+            cost, price = _rehearsed(scenario, homes, expected, exchange, adders)
+            costs.append(cost)
+            if k < rounds:
+                # A full step first; then half of one, since both sides answer all or nothing.
+                adders = price if k == 0 and before is None else 0.5 * (adders + price)
+                tried.append(adders)
+        found = []
+        for i in range(n):
+            best = int(np.argmin([cost[i] for cost in costs]))
+            own = slice(i * count, (i + 1) * count)
+            each = tuple(float(cost[i]) for cost in costs)
+            found.append(GridPrices(tried[best][:, own], each, best, exchange.bytes_sent / homes.n))
+        return found
 
 
 def _rehearsed(

@@ -97,7 +97,7 @@ class Exchange:
     def __init__(self, scenario: FeederScenario, n_vertices: int | None = None) -> None:
         self.count, self._n_vertices = scenario.n_houses, n_vertices
         self.seconds = {"menus": 0.0, "clearing": 0.0}
-        self.bytes_sent = 0
+        self.bytes_sent = 0.0
         self.operator = operator_of(scenario)
 
     def period(
@@ -137,8 +137,8 @@ class Exchange:
         return coarsen_active(menu, self._n_vertices)
 
 
-def message_bytes(vertices: int) -> int:
-    """Bytes of a menu in active power and of the load's reactive power beside it."""
+def message_bytes(vertices: float) -> float:
+    """Bytes of a menu in active power, of so many vertices, and of the load's kvar beside it."""
     return _FRAME_BYTES + 24 * vertices + 8
 
 

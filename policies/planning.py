@@ -40,13 +40,7 @@ T = STEPS_PER_DAY
 
 
 class Planner(Protocol):
-    """Cost-to-go of n houses, made anew when something is learned.
-
-    Attributes:
-        knows: Whether it knows the day in advance, so that it is no policy but a bound.
-    """
-
-    knows: bool
+    """Cost-to-go of n houses, made anew when something is learned."""
 
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
         """Plan the day that begins.
@@ -77,7 +71,6 @@ class Foreseen:
         tables: One a house.
     """
 
-    knows = True
     tables: list[Tables]
 
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
@@ -104,8 +97,6 @@ class Expected(Foreseen):
     Args:
         every: Periods between two plans.
     """
-
-    knows = False
 
     def __init__(self, every: int = 1) -> None:
         self.every = every
@@ -179,8 +170,6 @@ class Agnostic:
     Args:
         worth_eur_per_kwh: Of energy in the battery; None is what is paid at the day's end.
     """
-
-    knows = False
 
     def __init__(self, worth_eur_per_kwh: float | None = None) -> None:
         self.worth_eur_per_kwh = worth_eur_per_kwh

@@ -7,6 +7,7 @@ import numpy as np
 import pandapower as pp
 import pytest
 
+from flexgym.envs.charts.settlement import pay_as_bid, pay_marginal
 from flexgym.envs.feeder.accounts import FEEDER_COST, FEEDER_NAMES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.evaluate.comparison import gap_parts, menu_figures
@@ -186,10 +187,21 @@ def test_money_adds_up_between_houses_operator_and_grid(settled):
         grid = played.totals[GRID].sum()
         social = played.totals[FEEDER_COST]
         assert played.house_eur.sum() + grid == pytest.approx(social, abs=1e-6), name
-        for rule in RULES if name != "centralised" else ():
-            paid = played.figures[f"{rule}_deficit_eur"]
-            houses, operator = played.house_eur.sum() - paid, paid + grid
-            assert houses + operator == pytest.approx(social, abs=1e-6)
+
+
+def test_the_day_pays_what_its_periods_do(street, settled):
+    """The rules applied answer by answer, against the figures of the whole day."""
+    policy, paid = named("menus-foresight"), {"pay-as-bid": 0.0, "marginal": 0.0}
+    simulation = street.begin(slice(0, 1), **policy.settings)
+    policy.begin(simulation)
+    while not simulation.done:
+        simulation.step(policy.act(simulation))
+        menus, answer = policy.menus[0], policy.answers[0]
+        paid["pay-as-bid"] += pay_as_bid(menus, answer).deficit_eur
+        paid["marginal"] += pay_marginal(menus, answer).deficit_eur
+    for rule, eur in paid.items():
+        found = settled["menus-foresight"].figures[f"{rule}_deficit_eur"]
+        assert found == pytest.approx(eur, abs=1e-8)
 
 
 def test_who_is_paid_what(settled):
