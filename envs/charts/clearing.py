@@ -230,15 +230,6 @@ class Operator:
         """The first program of `clear`, without reactive power: arguments of `dispatch`."""
         return self._active.problem(Offers(menus), self._grid.plain, np.zeros(self.network.n_bus))
 
-    def reactive_problem(self, menus: Sequence[FlexibilityChart]) -> tuple:
-        """The first program of `clear` with ``reactive="menu"``, all its tangents included.
-
-        Returns:
-            Arguments of `dispatch_vertices` but for ``warm``.
-        """
-        offers = VertexOffers(menus)
-        return self._reactive.problem(offers, *self._at_own_choices(offers))
-
     def _at_own_choices(self, offers: VertexOffers) -> tuple[LinDistFlow, Floats, Floats]:
         """The model corrected where everybody takes what it would by itself, and that point.
 

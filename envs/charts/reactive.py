@@ -118,14 +118,6 @@ class ReactiveProgram:
         share, dual, broken, power, q = cuts.solve(fair)
         return self._found(offers, model, cuts, share, dual, broken, power, q)
 
-    def problem(
-        self, offers: VertexOffers, model: LinDistFlow, p_bus: Floats, q_bus: Floats
-    ) -> tuple[Any, ...]:
-        """The last program of `solve`, tangents included: arguments of `dispatch_vertices`."""
-        cuts = _Cuts(self, offers, model, p_bus, q_bus, [])
-        cuts.solve(fair=False)
-        return cuts.problem()
-
     def _found(
         self,
         offers: VertexOffers,
