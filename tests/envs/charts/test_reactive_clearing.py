@@ -221,9 +221,9 @@ def test_any_menus(operator, seed, bias, size):
     answer = operator.clear(random_menus(rng, len(operator.bus), bias, size), reactive="menu")
     assert answer.clean or not answer.feasible
     slack = 100.0 - answer.loading_percent
-    assert (answer.branch_eur_per_kwh[slack > 2.0] == 0.0).all()
+    assert (answer.branch_eur_per_kwh[slack > 2.0] < 1e-9).all()  # up to the basis' rounding
     inside = (answer.v_pu < 1.049) & (answer.v_pu > 0.951)
-    assert (answer.voltage_eur_per_pu_h[inside] == 0.0).all()
+    assert (answer.voltage_eur_per_pu_h[inside] < 1e-9).all()
 
 
 def test_refusals(operator):
