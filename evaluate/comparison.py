@@ -17,12 +17,19 @@ PARTS = {
     "lack of prediction, against a constant worth": ("menus-constant", "menus-forecast"),
     "forecast error": ("menus-forecast", "menus-foresight"),
     "network-blind planning": ("menus-foresight", "centralised"),
-    "left with network-aware planning, day known": ("menus-aware-foresight", "centralised"),
-    "left with network-aware planning, forecast": ("menus-aware", "centralised"),
-    "left with prices by column generation, day known": ("menus-coordinated", "centralised"),
-    "saved by network-aware planning, day known": ("menus-foresight", "menus-aware-foresight"),
-    "saved by network-aware planning, forecast": ("menus-forecast", "menus-aware"),
-    "network-aware menus beside central control, same forecast": ("menus-aware", "central-mpc"),
+    "left with rehearsed prices, day known": ("menus-aware-foresight", "centralised"),
+    "left with prices by column generation, day known": (
+        "menus-coordinated-foresight",
+        "centralised",
+    ),
+    "saved by rehearsed prices, day known": ("menus-foresight", "menus-aware-foresight"),
+    "saved by rehearsed prices, forecast": ("menus-forecast", "menus-aware"),
+    "saved by prices by column generation, forecast": ("menus-forecast", "menus-coordinated"),
+    "rehearsed prices beside central control, same forecast": ("menus-aware", "central-mpc"),
+    "prices by column generation beside central control, same forecast": (
+        "menus-coordinated",
+        "central-mpc",
+    ),
 }
 """Parts of the gap to the optimum: cost of the first policy minus that of the second."""
 

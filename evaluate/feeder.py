@@ -28,9 +28,10 @@ DEFAULT = ",".join(
         "menus-forecast",
         "menus",
         "menus-aware",
+        "menus-coordinated",
         "menus-foresight",
         "menus-aware-foresight",
-        "menus-coordinated",
+        "menus-coordinated-foresight",
         "central-mpc",
         "centralised",
     )

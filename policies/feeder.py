@@ -16,7 +16,7 @@ from flexgym.envs.feeder.homes import actions_of, follow, homes_of
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
-from flexgym.policies.awareness import Rehearsal
+from flexgym.policies.awareness import Pricing, Rehearsal
 from flexgym.policies.base import HouseholdPolicy
 from flexgym.policies.central_mpc import CentralisedMpc, naming_day
 from flexgym.policies.coordinated import Coordinated
@@ -171,12 +171,14 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
     """Menus by what houses know of their future and whether they plan with the grid."""
     if name == "menus":
         return Menus(cache=cache, workers=workers)
-    if name == "menus-aware":
-        return Menus(Expected(), name=name, pricing=Rehearsal(AWARE_ROUNDS), again=AWARE_AGAIN)
-    if name == "menus-aware-foresight":
-        return Menus(Foreseen(), name=name, pricing=Rehearsal(AWARE_ROUNDS))
-    if name == "menus-coordinated":
-        return Menus(Foreseen(), name=name, pricing=Coordinated(COORDINATED_ITERATIONS))
+    pricing: Mapping[str, Pricing] = {
+        "menus-aware": Rehearsal(AWARE_ROUNDS),
+        "menus-coordinated": Coordinated(COORDINATED_ITERATIONS),
+    }
+    if name in pricing:
+        return Menus(Expected(), name=name, pricing=pricing[name], again=AGAIN)
+    if name.removesuffix("-foresight") in pricing:
+        return Menus(Foreseen(), name=name, pricing=pricing[name.removesuffix("-foresight")])
     known: Mapping[str, Callable[[], Planner]] = {
         "menus-agnostic": lambda: Agnostic(0.0),
         "menus-constant": Agnostic,
@@ -186,24 +188,27 @@ def _menus(name: str, cache: SolutionCache | None, workers: int) -> Menus:
     return Menus(known[name](), name=name)
 
 
-AWARE_ROUNDS, AWARE_AGAIN = 3, 8
-"""Rehearsals before the day, and periods until the rest of it is rehearsed once more."""
+AWARE_ROUNDS = 3
+"""Rehearsals before the day."""
 COORDINATED_ITERATIONS = 10
-"""How often houses answer with a plan before the day."""
+"""How often houses answer with a plan at most."""
+AGAIN = 8
+"""Periods after which prices of the grid are found again where the day is not known."""
 MENUS = (
     "menus-agnostic",
     "menus-constant",
     "menus-forecast",
     "menus",
     "menus-aware",
+    "menus-coordinated",
     "menus-foresight",
     "menus-aware-foresight",
-    "menus-coordinated",
+    "menus-coordinated-foresight",
 )
 """Houses without a look ahead; with a constant worth of stored energy; with the forecast's mean,
 planned anew every period; with every outcome and its probability; with the mean and prices of the
-grid, rehearsed every two hours; with the day known, without prices of the grid, with those of
-rehearsals, and with those of plans that are mixed."""
+grid, of rehearsals or of plans that are mixed, every two hours; with the day known, without prices
+of the grid, with those of rehearsals, and with those of plans that are mixed."""
 _OTHERS: Mapping[str, Callable[[], FeederPolicy]] = MappingProxyType(
     {
         "unmanaged": unmanaged,
@@ -221,7 +226,7 @@ BOUNDS = (
     "selfish",
     "menus-foresight",
     "menus-aware-foresight",
-    "menus-coordinated",
+    "menus-coordinated-foresight",
     "centralised",
 )
 """Those that know the day in advance."""

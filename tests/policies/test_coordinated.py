@@ -48,9 +48,9 @@ def cost_of(policy, scenario):
 def test_with_the_day_known_menus_come_to_the_central_optimum(scenario):
     least = central_optimum(FeederDay.of(begun(scenario))).cost_eur
     blind = cost_of(Menus(Foreseen()), scenario)
-    policy = named("menus-coordinated")
+    policy = named("menus-coordinated-foresight")
     cost = cost_of(policy, scenario)
-    assert "menus-coordinated" in BOUNDS
+    assert "menus-coordinated-foresight" in BOUNDS
     assert least - 0.005 <= cost <= least + 0.1 * (blind - least)
     (prices,) = policy.grid
     assert min(prices.cost_eur) == pytest.approx(least, abs=0.2)
