@@ -21,6 +21,9 @@ from flexgym.policies.menus import Menus
 from flexgym.policies.planning import Expected, Foreseen, revised
 
 
+NAMES = ("menus-forecast", "menus-coordinated")
+
+
 @pytest.fixture(scope="module")
 def scenario():
     """Five houses below a transformer that they can fill."""
@@ -37,8 +40,8 @@ def begun(scenario, n=1, seed=5):
     return simulation
 
 
-def cost_of(policy, scenario):
-    simulation = begun(scenario)
+def cost_of(policy, scenario, seed=5):
+    simulation = begun(scenario, seed=seed)
     policy.begin(simulation)
     while not simulation.done:
         simulation.step(policy.act(simulation))
@@ -57,6 +60,12 @@ def test_with_the_day_known_menus_come_to_the_central_optimum(scenario):
     # It holds to the mixture, but for what the operator finds better.
     moved = np.abs(policy.day.power_kw[:, 0] - prices.agreed.power_kw)
     assert DT_H * moved.sum() < 0.1 * DT_H * np.abs(prices.agreed.power_kw).sum()
+
+
+def test_with_forecasts_it_beats_those_who_do_not_know_the_grid(scenario):
+    blind, aware = (cost_of(named(name), scenario, seed=2) for name in NAMES)
+    assert "menus-coordinated" not in BOUNDS
+    assert aware < blind - 0.1
 
 
 def test_prices_come_of_what_is_expected_alone(scenario):
