@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from flexgym.envs.compiled import compiled
-from flexgym.envs.ising.random_bits import chance_of, next_bits, site_of, threshold
+from flexgym.envs.ising.random_bits import chance_of, mask_of, next_bits, site_of, threshold
 
 ALWAYS = 2**32
 LEVEL = 18
@@ -91,10 +91,9 @@ def attempt_group(spins, members, up, coupling, field, temperature, attempts, st
         i = np.uint64(members[site_of(bits, count)])
         spin = np.int64(spins[i])
         entry = np.uint64(2 * up + ((spin + 1) >> 1))
-        # Arithmetic instead of a branch, which nobody could predict.
-        step = spin * np.int64(chance_of(bits) < table[entry])
-        spins[i] = spin - 2 * step
-        up -= step
+        mask = mask_of(bits, table[entry])
+        spins[i] = spin ^ (mask & -2)
+        up -= spin & mask
     state[0], state[1], state[2], state[3] = a, b, c, d
     return up
 
@@ -173,6 +172,5 @@ def attempt_square(spins, neighbour, place, table, attempts, state):
         )
         # What a spin lacks counts as aligned with itself; `place` takes that off again.
         entry = np.uint64(place[i] + spin * around + 9 * ((spin + 1) >> 1))
-        flips = np.int64(chance_of(bits) < table[entry])
-        spins[i] = spin - 2 * spin * flips
+        spins[i] = spin ^ (mask_of(bits, table[entry]) & -2)
     state[0], state[1], state[2], state[3] = a, b, c, d

@@ -15,7 +15,7 @@ from flexgym.envs.errors import ScenarioError
 WORDS = 4
 """Words of a stream's state."""
 
-_17, _19, _23, _41, _45 = (np.uint64(k) for k in (17, 19, 23, 41, 45))
+_17, _19, _23, _41, _45, _63 = (np.uint64(k) for k in (17, 19, 23, 41, 45, 63))
 _32 = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
 
@@ -68,6 +68,16 @@ def site_of(bits, count):
 def chance_of(bits):
     """The lower 32 bits: an integer below 2^32, to be compared with a `threshold`."""
     return np.int64(bits & _LOW)
+
+
+@inlined
+def mask_of(bits, limit):
+    """-1 (all bits set) if `chance_of` lies below a `threshold`, else 0.
+
+    Written as a difference, because a comparison ends up as a branch that no one can predict.
+    """
+    below = ((bits & _LOW) - np.uint64(limit)) >> _63
+    return -np.int64(below)
 
 
 @inlined
