@@ -68,3 +68,20 @@ def energy_mwh(share, percent, load_kw):
 def settlement_eur(owed_percent, share, load_kw, shortage):
     """What is paid at the end of the day for the energy that is still owed, EUR."""
     return shortage * energy_mwh(share, max(owed_percent, 0.0), load_kw)
+
+
+@compiled
+def settlements(owed_percent, share, load_kw, shortage):
+    """`settlement_eur` of each payer in each market, shape (n, payers), EUR.
+
+    Args:
+        owed_percent: Shape (n, payers), %.
+        share: Share of the load of each payer, shape (payers,).
+        load_kw: The network's load.
+        shortage: Price of what is owed, EUR/MWh.
+    """
+    due = np.empty_like(owed_percent)
+    for i in range(due.shape[0]):
+        for k in range(due.shape[1]):
+            due[i, k] = settlement_eur(owed_percent[i, k], share[k], load_kw, shortage)
+    return due
