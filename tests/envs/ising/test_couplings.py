@@ -145,7 +145,7 @@ STATE = random_state(np.random.default_rng(0), 2)
         (lambda: balance_weights([60, -45], [0, 1]), "whole kW"),
         (lambda: balance_weights([60], [0, 1]), "expected (2,)"),
         (lambda: balance_weights([60, 45], [0, 0]), "expected (1,)"),
-        (lambda: balance_weights([2**53, 1], [0, 1]), "coarser unit"),
+        (lambda: balance_weights([2**54, 1], [0, 1]), "coarser unit"),
         (lambda: random_state(RNG, -1), "n is -1"),
         (lambda: random_state(RNG, 1.5), "n is 1.5"),
         (lambda: magnetisation(SPINS, [0, 1]), "one for each of 9"),
