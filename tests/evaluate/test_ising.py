@@ -65,8 +65,8 @@ def test_bench_compares_three_ways(tmp_path, capsys):
     assert sum(row["floor"] == 50.0 for row in rows.values()) == 1
     energies = [row["value"] for what, row in rows.items() if what.startswith("energy a spin")]
     assert len(energies) == 3
-    # All sample the same; one mean of 256 lattices has an error of about 0.003.
-    assert np.ptp(energies) < 0.02
+    # All sample the same; the error of a mean of 256 lattices is 0.007.
+    assert np.ptp(energies) < 0.03
     assert all(row["value"] > 0 for what, row in rows.items() if not what.startswith("energy"))
 
 
