@@ -104,7 +104,7 @@ def group_program(
     tariffs: Tariffs,
     group: Group,
     role: Role = "aggregator",
-    points: int = 141,
+    points: int = 281,
 ) -> GroupProgram:
     """Solve a day on a grid of what is owed.
 

@@ -1,0 +1,135 @@
+"""Solved days that ship with the package: tables, their exact values, tuned linear rules.
+
+``python -m flexgym.baselines.aggregator_market.group_tables`` makes them anew, about ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flexgym.baselines.aggregator_market.group_certificate import exact_group_value
+from flexgym.baselines.aggregator_market.group_problem import GroupProblem
+from flexgym.baselines.aggregator_market.group_program import GroupProgram, group_program
+from flexgym.baselines.aggregator_market.group_rule import exact_rule_value
+from flexgym.baselines.aggregator_market.linear_rule import LinearRule, tuned_linear_rule
+from flexgym.envs.aggregator_market.params import Day, Group, Herding, Tariffs
+from flexgym.envs.data.case33_day import case33_day
+
+FOLDER = Path(__file__).parent / "tables"
+CERTIFIED = 67
+"""Customers of the certified group; the exact program of all 289 would need 20 times the memory."""
+TEMPERATURES = (3.2, 4.4, 5.2)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupReference:
+    """The reference of a group's day.
+
+    Attributes:
+        program: Best quotes or directives on a grid.
+        linear: Tuned linear rule.
+        policy_eur: What playing ``program`` is worth exactly, EUR; NaN where it is not known.
+        linear_eur: Likewise of ``linear``.
+        optimum_eur: What no policy exceeds, EUR; NaN where the exact program was not solved.
+    """
+
+    program: GroupProgram
+    linear: LinearRule
+    policy_eur: float
+    linear_eur: float
+    optimum_eur: float
+
+    @property
+    def shortfall_eur(self) -> float:
+        """What ``program`` is worth less than the optimum, EUR."""
+        return self.optimum_eur - self.policy_eur
+
+
+def group_reference(problem: GroupProblem) -> GroupReference:
+    """The shipped reference of a day, or one solved now in seconds, without certificate.
+
+    Args:
+        problem: The day and who acts.
+    """
+    stored = json.loads((FOLDER / "certificates.json").read_text()).get(_name(problem))
+    if stored is None:
+        program = group_program(*_parts(problem), role=problem.role)
+        linear = tuned_linear_rule(problem)
+        return GroupReference(program, linear, math.nan, math.nan, math.nan)
+    w0, w1, w2, w3 = stored["linear_weights"]
+    return GroupReference(
+        GroupProgram.load(FOLDER / f"{_name(problem)}.npz"),
+        LinearRule.of(problem, (w0, w1, w2, w3)),
+        *(float(stored[name]) for name in ("policy_eur", "linear_eur", "optimum_eur")),
+    )
+
+
+def shipped_problems() -> list[GroupProblem]:
+    """Days whose reference ships: 67 customers, certified, and all 289."""
+    source = case33_day()
+    day = Day(tuple(source.source_percent.tolist()), tuple(source.rtem_eur_per_mwh.tolist()))
+    everyone = int(source.customers.sum())
+    return [
+        GroupProblem(day, Herding(temperature=T), Tariffs(), Group(n, n / everyone), role)
+        for n in (CERTIFIED, everyone)
+        for role in ("aggregator", "directive")
+        for T in TEMPERATURES
+    ]
+
+
+def _parts(problem: GroupProblem) -> tuple[Day, Herding, Tariffs, Group]:
+    return problem.day, problem.herding, problem.tariffs, problem.group
+
+
+def _name(problem: GroupProblem) -> str:
+    """Who acts, how many answer, and a digest of every parameter."""
+    data = [asdict(part) for part in _parts(problem)]
+    text = json.dumps([*data, problem.role], sort_keys=True, default=float)
+    # 3 and 3.0 are the same parameter.
+    same = json.dumps(json.loads(text, parse_int=float), sort_keys=True)
+    digest = hashlib.sha256(same.encode()).hexdigest()[:12]
+    return f"{problem.role}-{problem.group.customers}-{digest}"
+
+
+def _solve(problem: GroupProblem) -> dict:
+    """Write the table of a day and return its certificate."""
+    certified = problem.group.customers <= CERTIFIED
+    program = group_program(
+        *_parts(problem), role=problem.role, points=281 if certified else 71
+    )
+    program.save(FOLDER / f"{_name(problem)}.npz")
+    linear = tuned_linear_rule(problem, points=71 if certified else 29, evaluations=300)
+    unknown = math.nan
+    return {
+        "temperature": problem.herding.temperature,
+        "table_eur": program.value_eur,
+        "policy_eur": exact_rule_value(problem, program.act).value_eur if certified else unknown,
+        "optimum_eur": exact_group_value(problem) if certified else unknown,
+        "linear_weights": list(linear.weights),
+        "linear_eur": exact_rule_value(problem, linear).value_eur if certified else unknown,
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Solve every shipped day."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flexgym.baselines.aggregator_market.group_tables",
+        description="Solve the market's shipped days again and write their tables.",
+    )
+    parser.parse_args(argv)
+    FOLDER.mkdir(exist_ok=True)
+    certificates = {}
+    for problem in shipped_problems():
+        certificates[_name(problem)] = _solve(problem)
+        print(_name(problem), certificates[_name(problem)], flush=True)
+        text = json.dumps(certificates, indent=1, sort_keys=True)
+        (FOLDER / "certificates.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
