@@ -65,7 +65,7 @@ def group_reference(problem: GroupProblem) -> GroupReference:
     return GroupReference(
         GroupProgram.load(FOLDER / f"{_name(problem)}.npz"),
         LinearRule.of(problem, (w0, w1, w2, w3)),
-        *(float(stored[name]) for name in ("policy_eur", "linear_eur", "optimum_eur")),
+        *(_number(stored[name]) for name in ("policy_eur", "linear_eur", "optimum_eur")),
     )
 
 
@@ -80,6 +80,10 @@ def shipped_problems() -> list[GroupProblem]:
         for role in ("aggregator", "directive")
         for T in TEMPERATURES
     ]
+
+
+def _number(stored: float | None) -> float:
+    return math.nan if stored is None else float(stored)
 
 
 def _parts(problem: GroupProblem) -> tuple[Day, Herding, Tariffs, Group]:
@@ -104,14 +108,13 @@ def _solve(problem: GroupProblem) -> dict:
     )
     program.save(FOLDER / f"{_name(problem)}.npz")
     linear = tuned_linear_rule(problem, points=71 if certified else 29, evaluations=300)
-    unknown = math.nan
     return {
         "temperature": problem.herding.temperature,
         "table_eur": program.value_eur,
-        "policy_eur": exact_rule_value(problem, program.act).value_eur if certified else unknown,
-        "optimum_eur": exact_group_value(problem) if certified else unknown,
+        "policy_eur": exact_rule_value(problem, program.act).value_eur if certified else None,
+        "optimum_eur": exact_group_value(problem) if certified else None,
         "linear_weights": list(linear.weights),
-        "linear_eur": exact_rule_value(problem, linear).value_eur if certified else unknown,
+        "linear_eur": exact_rule_value(problem, linear).value_eur if certified else None,
     }
 
 
