@@ -72,7 +72,5 @@ def _best(problem, t, chances, mean_after, position, ahead) -> Floats:  # noqa: 
         gain = (chances[f] @ flat).reshape(count, Z, width)
         for s in states:
             fixed = mean_after[f] * problem.margin_eur[t, s, a] - problem.charge_eur[t, a]
-            np.maximum(
-                best[:, s], gain[:, s] + fixed[:, None].astype(best.dtype), out=best[:, s]
-            )
+            np.maximum(best[:, s], gain[:, s] + fixed[:, None].astype(best.dtype), out=best[:, s])
     return best

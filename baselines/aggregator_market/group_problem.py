@@ -113,7 +113,9 @@ class GroupProblem:
     def start(self) -> Floats:
         """Chance of 0, 1, ... consumers up before the first hour, shape (customers + 1,)."""
         N = self.group.customers
-        logs = [math.lgamma(N + 1) - math.lgamma(n + 1) - math.lgamma(N - n + 1) for n in range(N + 1)]
+        logs = [
+            math.lgamma(N + 1) - math.lgamma(n + 1) - math.lgamma(N - n + 1) for n in range(N + 1)
+        ]
         chance = np.exp(np.array(logs) - N * math.log(2.0))
         return chance / chance.sum()
 

@@ -63,7 +63,11 @@ class GroupProgram:
         """
         hour, n, state = (np.asarray(x) for x in (t, up, price_state))
         shape = self.choice.shape
-        for name, got, end in (("t", hour, HOURS), ("price_state", state, shape[1]), ("up", n, shape[2])):
+        for name, got, end in (
+            ("t", hour, HOURS),
+            ("price_state", state, shape[1]),
+            ("up", n, shape[2]),
+        ):
             if got.size and not (0 <= got.min() and got.max() < end):
                 raise StateError(
                     f"{name} has values from {got.min()} to {got.max()}; expected 0 to {end - 1}."
@@ -140,7 +144,7 @@ def group_program(
         ahead = continuation(problem, grid, t, value)
         for block in blocks:
             f, j = pairs.ravel()[block[0]], block // A
-            gain[block] = (moves.matrices[f] @ ahead[:, :, j].transpose(2, 1, 0))
+            gain[block] = moves.matrices[f] @ ahead[:, :, j].transpose(2, 1, 0)
         total = gain.reshape(points, A, N + 1, Z) - problem.charge_eur[t][:, None, None]
         for s in range(Z):
             allowed = problem.allowed[t, s]

@@ -103,9 +103,7 @@ def _name(problem: GroupProblem) -> str:
 def _solve(problem: GroupProblem) -> dict:
     """Write the table of a day and return its certificate."""
     certified = problem.group.customers <= CERTIFIED
-    program = group_program(
-        *_parts(problem), role=problem.role, points=281 if certified else 71
-    )
+    program = group_program(*_parts(problem), role=problem.role, points=281 if certified else 71)
     program.save(FOLDER / f"{_name(problem)}.npz")
     linear = tuned_linear_rule(problem, points=71 if certified else 29, evaluations=300)
     return {
