@@ -58,7 +58,7 @@ class BusProgram:
         x, state = np.rint(sums).astype(np.int64), np.asarray(price_state)
         table = self.choice[t]
         for name, got, end in (("X", x, table.shape[1]), ("price_state", state, len(table))):
-            if got.size and not (0 <= got.min() and got.max() < end):
+            if got.size and not (got.min() >= 0 and got.max() < end):
                 raise StateError(f"{name} has values up to {got.max()}; expected 0 to {end - 1}.")
         return table[state, x].astype(np.int64)
 

@@ -60,7 +60,7 @@ def exact_group_value(problem: GroupProblem, dtype: DTypeLike = np.float64) -> f
     return float(value[day.first_state, :, 0].astype(np.float64) @ problem.start)
 
 
-def _best(problem, t, chances, mean_after, position, ahead) -> Floats:  # noqa: ANN001
+def _best(problem, t, chances, mean_after, position, ahead) -> Floats:
     """Value now of each number of consumers up and price state, for sums of one level."""
     count, Z, width = ahead.shape
     best = np.full((count, Z, width), -np.inf, dtype=ahead.dtype)

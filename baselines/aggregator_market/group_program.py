@@ -68,7 +68,7 @@ class GroupProgram:
             ("price_state", state, shape[1]),
             ("up", n, shape[2]),
         ):
-            if got.size and not (0 <= got.min() and got.max() < end):
+            if got.size and not (got.min() >= 0 and got.max() < end):
                 raise StateError(
                     f"{name} has values from {got.min()} to {got.max()}; expected 0 to {end - 1}."
                 )

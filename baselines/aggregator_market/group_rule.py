@@ -29,7 +29,9 @@ class Rule(Protocol):
 
     def __call__(
         self, t: int, up: NDArray, owed_percent: NDArray, price_state: NDArray, /
-    ) -> Floats: ...
+    ) -> Floats:
+        """What the rule wants."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _checked(bonds: ArrayLike, couplings: ArrayLike, fields: ArrayLike) -> tuple
         raise ScenarioError(f"bonds have shape {pairs.shape}; expected pairs, (b, 2).")
     pairs = pairs.astype(np.int64)
     if pairs.size and not (
-        0 <= pairs.min() and pairs.max() < len(h) and (pairs[:, 0] != pairs[:, 1]).all()
+        pairs.min() >= 0 and pairs.max() < len(h) and (pairs[:, 0] != pairs[:, 1]).all()
     ):
         raise ScenarioError(f"bonds must join different consumers from 0 to {len(h) - 1}.")
     J = np.asarray(couplings, dtype=np.float64)
