@@ -171,6 +171,22 @@ def best_response(game: Duopoly, choice: NDArray, player: int) -> DuopolyValue:
     return _induction(game, choice, (player == 0, player == 1))
 
 
+def exploitability(game: Duopoly, choice: NDArray) -> tuple[Floats, Floats]:
+    """What each player could gain by its best response, EUR; 0 everywhere in an equilibrium.
+
+    Args:
+        game: The game.
+        choice: Strategies, as in `DuopolyValue`.
+
+    Returns:
+        For the one who moves first and for the other, by first state and the other's standing
+        offer, shape (states, g) each.
+    """
+    now = play(game, choice)
+    first = best_response(game, choice, 0).mover_eur - now.mover_eur
+    return first, best_response(game, choice, 1).other_eur - now.other_eur
+
+
 def offers_paid(game: Duopoly, choice: NDArray, state: int, standing: int) -> Floats:
     """Mean offer paid per bus on each day, 0 for those who stay out, shape (days,).
 
@@ -218,12 +234,21 @@ def _induction(game: Duopoly, fixed: NDArray | None, free: tuple[bool, bool]) ->
     for d in reversed(range(game.days)):
         is_free = fixed is None or free[d % 2]
         if fixed is not None and not is_free:
-            choice[d] = fixed[d]
+            choice[d] = _in_range(fixed[d], shape[1])
         # Tomorrow the roles are swapped, and today's new offer is the standing one.
         ahead = other[game._swapped], mover[game._swapped]
         mover, other = np.empty(shape), np.empty(shape)
         _day(where, chance, game.revisions, *earned, *ahead, is_free, choice[d], mover, other)
     return DuopolyValue(choice, mover, other)
+
+
+def _in_range(choice: NDArray, count: int) -> NDArray:
+    if choice.min() < 0 or choice.max() >= count:
+        raise ScenarioError(
+            f"choice has values from {choice.min()} to {choice.max()}; expected positions of "
+            f"offers, 0 to {count - 1}."
+        )
+    return choice
 
 
 @compiled

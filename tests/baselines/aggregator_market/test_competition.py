@@ -7,6 +7,7 @@ from flexgym.baselines.aggregator_market.duopoly import (
     Duopoly,
     alternating_equilibrium,
     best_response,
+    exploitability,
     offers_paid,
     play,
 )
@@ -99,9 +100,10 @@ def test_nobody_gains_by_leaving_the_equilibrium(outside):
     again = play(game, found.choice)
     np.testing.assert_allclose(again.mover_eur, found.mover_eur, rtol=1e-12)
     np.testing.assert_allclose(again.other_eur, found.other_eur, rtol=1e-12)
-    first, second = (best_response(game, found.choice, k) for k in (0, 1))
-    np.testing.assert_allclose(first.mover_eur, found.mover_eur, rtol=1e-12)
-    np.testing.assert_allclose(second.other_eur, found.other_eur, rtol=1e-12)
+    for gain in exploitability(game, found.choice):
+        np.testing.assert_allclose(gain, 0.0, atol=1e-9)
+    shy = np.zeros_like(found.choice)
+    assert max(gain.max() for gain in exploitability(game, shy)) > 1.0
 
 
 def test_a_best_response_beats_every_strategy_against_the_same_rival():
@@ -157,3 +159,5 @@ def test_bad_games_are_refused():
         best_response(SMALL, np.zeros(1), 2)
     with pytest.raises(ScenarioError, match="choice"):
         play(SMALL, np.zeros((1, 2, 3), np.int8))
+    with pytest.raises(ScenarioError, match="positions"):
+        play(SMALL, np.full((SMALL.days, len(SMALL.members), 4), 4, np.int8))
