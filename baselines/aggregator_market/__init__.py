@@ -1,0 +1,1 @@
+"""Exact references of the 33-bus market."""
