@@ -39,6 +39,7 @@ COMMANDS = {
             "grid": "flexgym.evaluate.bench.grid",
             "feeder": "flexgym.evaluate.bench.feeder",
             "clearing": "flexgym.evaluate.bench.clearing",
+            "ising": "flexgym.evaluate.bench.ising",
         },
     ),
 }
