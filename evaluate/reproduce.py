@@ -1,4 +1,4 @@
-"""``flexgym reproduce ising``: figures 2 to 8 of the Ising paper, and what they say of its claims."""
+"""``flexgym reproduce ising``: figures 2 to 8 of the Ising paper, and its claims beside them."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def draw_balancing(figure: Figure, data: FigureData) -> None:
             panels[row, column].set_title(_TITLES[sense][row])
     figure.text(
         0.03, 0.016,
-        "blue +1   orange \N{MINUS SIGN}1   white 0   grey: no solution.   Numbers: buses, in a "
-        "snake over the lattice (our layout); red: odd customers at 0.",
+        "Blue +1, orange \N{MINUS SIGN}1, white 0, grey: no solution. Numbers: buses, in a snake "
+        "(our layout); red: at 0 with odd customers.",
         fontsize=10, color="#333333",
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ def _forgetting(figure: Figure, data: FigureData) -> None:
             color=colour, marker=mark, ms=4, label=f"T = {label}",
         )  # fmt: skip
     memory.axhline(0.0, color=INK, linewidth=0.9)
-    memory.set_title("Autocorrelation with a random start")
+    memory.set_title("Autocorrelation with a random start", pad=16)
     memory.set_xlabel("iterations, thousand")
     memory.set_ylabel("C(n)")
     memory.legend(loc="upper right")
@@ -124,7 +124,7 @@ def _shifting(figure: Figure, data: FigureData) -> None:
     axes.set_ylim(-1.12, 1.12)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("hour")
-    axes.set_ylabel("magnetisation: 1 drops the load, \N{MINUS SIGN}1 doubles it")
+    axes.set_ylabel("magnetisation (1: load dropped)")
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.01), ncols=3)
 
 
@@ -157,7 +157,7 @@ def _herding(figure: Figure, data: FigureData) -> None:
     wanted, found = data.marks["wanted"], data.marks["field"]
     line.plot([0.0, found, found], [wanted, wanted, -1.05], color=INK, ls=DASHED, lw=1.1)
     line.annotate(
-        f"H* = {found:.3f}", (found, -1.0), (4, 4), textcoords="offset points", va="bottom",
+        f"H* = {found:.3f}", (found, -0.45), (5, 0), textcoords="offset points", va="center",
         color=INK,
     )  # fmt: skip
     line.set_xlim(0.0, fields[-1])
@@ -174,6 +174,8 @@ def _edges(x: Any) -> Any:
 
 
 def _robustness(figure: Figure, data: FigureData) -> None:
+    from matplotlib.lines import Line2D
+
     panels = _panels(figure, 3, wspace=0.3)
     styles = {
         "MH": (COLOURS["meter"], "o"),
@@ -194,8 +196,15 @@ def _robustness(figure: Figure, data: FigureData) -> None:
         axes.set_xscale("log")
         axes.set_title(f"H = {field:g}")
         axes.set_ylabel("|g|, share of the load")
-    panels[1].sharey(panels[0])
-    panels[0].legend(loc="lower left", bbox_to_anchor=(0.0, 0.62))
+    least = min(axes.get_ylim()[0] for axes in panels[:2])
+    for axes in panels[:2]:
+        axes.set_ylim(least, 2.0)
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles.append(Line2D([], [], color=COLOURS["load"], ls=DASHED, lw=1.2))
+    figure.legend(
+        handles, [*labels, "least over T, else mean"], loc="upper right",
+        bbox_to_anchor=(0.975, 1.0 - 0.25 / figure.get_figheight()), ncols=4,
+    )  # fmt: skip
     for field, colour, mark in zip(FIELDS, _SERIES, _MARKS, strict=False):
         where = {"rule": "CMH gate", "field": field, "over_temperatures": "mean"}
         d, mean, error = (
@@ -225,20 +234,26 @@ def _assigning(figure: Figure, data: FigureData) -> None:
         axes.set_title(title)
         axes.set_xlabel("aggregators, % of the buses")
     bottom, top = panels[0].get_ylim()
+    height = top
     for level, slack in enumerate(s for s in slacks if not data.column("feasible", slack=s).all()):
         share = data.column("aggregators_percent", slack=slack)
         missing = share[~data.column("feasible", slack=slack).astype(bool)]
         height = top + (0.05 + 0.055 * level) * (top - bottom)
         panels[0].plot(missing, np.full(len(missing), height), "o", ms=3.5, color=INK)
         panels[0].text(101.5, height, f"{slack:g}", va="center", fontsize=9.5, color=INK)
-    panels[0].set_ylim(bottom, top + 0.2 * (top - bottom))
-    panels[0].set_title("Prices evenly spaced; black: infeasible at that slack")
+    panels[0].set_ylim(bottom, top + 0.24 * (top - bottom))
+    panels[0].text(101.5, height + 0.055 * (top - bottom), "slack", fontsize=9.5, color=INK)
+    panels[0].text(
+        0.0, height + 0.045 * (top - bottom), "black: no solution at that slack", fontsize=9.5,
+        color=INK,
+    )  # fmt: skip
     panels[0].set_ylabel("objective (38) over |mean price|")
     panels[1].legend(loc="upper right", title="slack, buses", ncols=3)
 
 
 def _boundaries(figure: Figure, data: FigureData) -> None:
     axes = _panels(figure, 1)
+    figure.subplots_adjust(top=1.0 - 1.55 / figure.get_figheight())
     for (name, text), colour, mark in zip(
         data.marks["names"].items(), _SERIES, _MARKS, strict=False
     ):
@@ -254,7 +269,7 @@ def _boundaries(figure: Figure, data: FigureData) -> None:
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel("temperature T")
     axes.set_ylabel("M after 10k iterations from all at 1")
-    axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.98))
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.05), ncols=2, fontsize=10)
 
 
 _PAINT: dict[int, tuple[tuple[float, float], Callable[[Figure, FigureData], None]]] = {
@@ -264,6 +279,6 @@ _PAINT: dict[int, tuple[tuple[float, float], Callable[[Figure, FigureData], None
     5: ((9.6, 10.4), draw_balancing),
     6: ((11.6, 4.5), _robustness),
     7: ((10.4, 4.8), _assigning),
-    8: ((9.6, 5.2), _boundaries),
+    8: ((9.6, 5.8), _boundaries),
 }
 """Width and height in inches, and what draws it."""
