@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEFT = 0.085
+_LEFT = 0.095
 _MARKS = ("o", "s", "^", "D", "v", "P")
 _SERIES = tuple(COLOURS[name] for name in ("import", "meter", "battery", "export", "pv", "load"))
 
@@ -122,6 +122,7 @@ def _shifting(figure: Figure, data: FigureData) -> None:
     axes.set_xticks(hours)
     axes.set_xlim(0.4, 24.6)
     axes.set_ylim(-1.12, 1.12)
+    axes.set_yticks([-1.0, -0.5, 0.0, 0.5, 1.0])
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("hour")
     axes.set_ylabel("magnetisation (1: load dropped)")
@@ -155,17 +156,18 @@ def _herding(figure: Figure, data: FigureData) -> None:
         label = "$T_c$" if temperature == CRITICAL else f"{temperature:g}"
         _curve(line, fields, mean, error, color=colour, marker=mark, ms=4, label=f"T = {label}")
     wanted, found = data.marks["wanted"], data.marks["field"]
-    line.plot([0.0, found, found], [wanted, wanted, -1.05], color=INK, ls=DASHED, lw=1.1)
-    line.annotate(
-        f"H* = {found:.3f}", (found, -0.45), (5, 0), textcoords="offset points", va="center",
-        color=INK,
-    )  # fmt: skip
+    if found is not None:
+        line.plot([0.0, found, found], [wanted, wanted, -1.05], color=INK, ls=DASHED, lw=1.1)
+        line.annotate(
+            f"H* = {found:.3f}", (found, -0.45), (5, 0), textcoords="offset points", va="center",
+            color=INK,
+        )  # fmt: skip
     line.set_xlim(0.0, fields[-1])
     line.set_ylim(-1.05, 1.05)
     line.set_title("Field wanted at the critical temperature")
     line.set_xlabel("field H")
     line.set_ylabel("M after 10k iterations")
-    line.legend(loc="lower right")
+    line.legend(loc="lower right", bbox_to_anchor=(1.0, 0.03))
 
 
 def _edges(x: Any) -> Any:
@@ -217,7 +219,7 @@ def _robustness(figure: Figure, data: FigureData) -> None:
     panels[2].plot([0, d.max()], [0, 1], color=COLOURS["quiet"], ls=DASHED, lw=1.2)
     panels[2].set_ylim(0.0, 1.12)
     panels[2].set_title("Scaled to its largest value")
-    panels[2].legend(loc="lower right")
+    panels[2].legend(loc="lower right", bbox_to_anchor=(1.0, 0.04))
     for axes in panels:
         axes.set_xlabel("spins flipped at the start, d")
 
@@ -230,7 +232,12 @@ def _assigning(figure: Figure, data: FigureData) -> None:
         for slack, colour, mark in zip(slacks, _SERIES, _MARKS, strict=False):
             share = data.column("aggregators_percent", slack=slack)
             value = data.column(name, slack=slack).astype(float)
-            axes.plot(share, value, color=colour, marker=mark, ms=3.5, lw=1.3, label=f"{slack:g}")
+            # Hollow and larger where slacks that allow the same would hide each other.
+            size, fill = (7.0, "white") if slack == slacks[0] else (3.5, colour)
+            axes.plot(
+                share, value, color=colour, marker=mark, ms=size, mfc=fill, lw=1.3,
+                label=f"{slack:g}",
+            )  # fmt: skip
         axes.set_title(title)
         axes.set_xlabel("aggregators, % of the buses")
     bottom, top = panels[0].get_ylim()
