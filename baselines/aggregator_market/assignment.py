@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from flexgym.baselines.aggregator_market.shiftable import EXACT
-from flexgym.envs.aggregator_market.objectives import Ints
+from flexgym.envs.aggregator_market.static_market import Ints
 from flexgym.envs.data.case33_day import MarketDay
 from flexgym.envs.errors import InfeasibleError, MarketError, SolverError
 from flexgym.envs.household.params import Floats

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from flexgym.baselines.aggregator_market.shiftable import EXACT, least_multiple
-from flexgym.envs.aggregator_market.objectives import Ints
+from flexgym.envs.aggregator_market.static_market import Ints
 from flexgym.envs.errors import InfeasibleError, MarketError, SolverError
 
 

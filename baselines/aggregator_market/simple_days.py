@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flexgym.envs.aggregator_market.objectives import StaticMarket, aggregation_eur
+from flexgym.envs.aggregator_market.objectives import aggregation_eur
+from flexgym.envs.aggregator_market.static_market import StaticMarket
 from flexgym.envs.household.params import Floats
 
 

@@ -2,7 +2,7 @@
 
 Shiftable loads, eq. 23 [T]: over the day every bus makes up for what it dropped. Self-sufficiency,
 eq. 22 [T]: in every hour what some buses drop, others take. Residuals are exact integers where
-spins are; the constrained Metropolis of `flexgym.envs.ising` is the other way to meet eq. 22.
+spins are.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from flexgym.envs.aggregator_market.objectives import Ints, checked_magnetisation
+from flexgym.envs.aggregator_market.objectives import checked_magnetisation
+from flexgym.envs.aggregator_market.static_market import Ints
 from flexgym.envs.errors import ActionError, InfeasibleError, MarketError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.ising import Couplings, balance_weights, evolve
 
 
 def shiftable_range(owed: Floats, now: float, left: float) -> tuple[Floats, Floats]:
@@ -202,6 +204,44 @@ def balance_residual(up: ArrayLike, customers: ArrayLike, load_kw: ArrayLike) ->
     whole = math.lcm(*counts.tolist())
     spins = 2 * _whole(up, "up") - counts
     return (spins * (load * (whole // counts))).sum(axis=-1), whole
+
+
+def balance_by_chain(
+    couplings: Couplings,
+    spins: NDArray[np.int8],
+    bus_of: ArrayLike,
+    load_kw: ArrayLike,
+    state: NDArray[np.uint64],
+    *,
+    temperature: ArrayLike,
+    sweeps: int,
+    field: ArrayLike = 0.0,
+) -> tuple[NDArray[np.int8], Floats]:
+    """Bring spins towards eq. 22 by the constrained Metropolis (gate), by their own dynamics.
+
+    No flip raises the imbalance, which is kept in whole numbers. Where every single flip would
+    raise it, be the temperature what it may, the chain is at rest.
+
+    Args:
+        couplings: Of the C customers.
+        spins: Shape (rows, C), -1 or 1; left as they are.
+        bus_of: Bus of each customer, shape (C,).
+        load_kw: Load of each bus, shape (B,), whole kW.
+        state: Of `random_state`, shape (rows, 4), advanced.
+        temperature: For all rows or shape (rows,).
+        sweeps: Attempts per customer.
+        field: As for `evolve`.
+
+    Returns:
+        Spins afterwards, and the imbalance as a share of the load, shape (rows,).
+    """
+    weights, unit = balance_weights(load_kw, bus_of)
+    moved = spins.copy()
+    left = evolve(
+        couplings, moved, state,
+        temperature=temperature, attempts=sweeps * couplings.n, field=field, weights=weights,
+    )  # fmt: skip
+    return moved, unit * np.asarray(left, dtype=np.float64)
 
 
 def shiftable_penalty_eur(

@@ -26,12 +26,13 @@ from flexgym.baselines.aggregator_market.simple_days import (
     stationary_limit_eur,
     unconstrained_day,
 )
-from flexgym.envs.aggregator_market.objectives import StaticMarket, objectives
+from flexgym.envs.aggregator_market.objectives import objectives
 from flexgym.envs.aggregator_market.projection import (
     project_balanced,
     project_shiftable,
     shiftable_residual,
 )
+from flexgym.envs.aggregator_market.static_market import StaticMarket
 from flexgym.envs.data.case33_day import KW_PER_CUSTOMER, case33_day
 from flexgym.envs.errors import InfeasibleError
 

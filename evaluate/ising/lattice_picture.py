@@ -61,6 +61,7 @@ def _paint(
     axes: Axes, values: Floats, numbers: Floats, solvable: Floats, *, missing: bool = False
 ) -> None:
     """One lattice with the outlines of its buses."""
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import ListedColormap
 
     site, bus = snake(SIDE), bus_of_customer()
@@ -70,10 +71,10 @@ def _paint(
     shades.set_bad(COLOURS["quiet"], alpha=0.45)
     axes.imshow(cells.reshape(SIDE, SIDE), cmap=shades, vmin=-1.0, vmax=1.0)
     of = owner.reshape(SIDE, SIDE)
-    for row, column in np.argwhere(of[:, 1:] != of[:, :-1]):
-        axes.plot([column + 0.5] * 2, [row - 0.5, row + 0.5], color=INK, lw=0.8)
-    for row, column in np.argwhere(of[1:] != of[:-1]):
-        axes.plot([column - 0.5, column + 0.5], [row + 0.5] * 2, color=INK, lw=0.8)
+    right, below = np.argwhere(of[:, 1:] != of[:, :-1]), np.argwhere(of[1:] != of[:-1])
+    edges = [[(x + 0.5, y - 0.5), (x + 0.5, y + 0.5)] for y, x in right]
+    edges += [[(x - 0.5, y + 0.5), (x + 0.5, y + 0.5)] for y, x in below]
+    axes.add_collection(LineCollection(edges, colors=INK, linewidths=0.8), autolim=False)
     for index, number in enumerate(numbers):
         own = site[bus == index]
         row, column = divmod(int(own[len(own) // 2]), SIDE)

@@ -38,12 +38,13 @@ from flexgym.baselines.aggregator_market.simple_days import (
     unconstrained_day,
     uncontrolled_day,
 )
-from flexgym.envs.aggregator_market.objectives import StaticMarket, aggregation_eur, objectives
+from flexgym.envs.aggregator_market.objectives import aggregation_eur, objectives
 from flexgym.envs.aggregator_market.projection import (
     project_balanced,
     project_shiftable,
     shiftable_residual,
 )
+from flexgym.envs.aggregator_market.static_market import StaticMarket
 from flexgym.envs.data.case33_day import case33_day
 from flexgym.envs.errors import InfeasibleError, MarketError
 

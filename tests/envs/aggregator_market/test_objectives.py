@@ -5,12 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexgym.envs.aggregator_market.objectives import (
+from flexgym.envs.aggregator_market.objectives import aggregation_eur, exchanges, objectives
+from flexgym.envs.aggregator_market.static_market import (
     StaticMarket,
-    aggregation_eur,
     check_prices,
-    exchanges,
-    objectives,
     read_partition,
 )
 from flexgym.envs.data.case33_day import case33_day

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from flexgym.envs.aggregator_market.projection import (
+    balance_by_chain,
     balance_penalty_eur,
     balance_residual,
     nearest_spins,
@@ -20,6 +21,7 @@ from flexgym.envs.aggregator_market.projection import (
 )
 from flexgym.envs.data.case33_day import case33_day
 from flexgym.envs.errors import ActionError, InfeasibleError, MarketError
+from flexgym.envs.ising import Couplings, magnetisation, random_spins, random_state
 
 DAY = case33_day()
 SHARE = DAY.load_kw / DAY.load_kw.sum()
@@ -124,6 +126,31 @@ def test_residuals_are_exact():
     m = project_balanced(rng.uniform(-1, 1, (50, 32)), DAY.load_kw)
     left, whole = balance_residual(nearest_spins(m, DAY.customers), DAY.customers, DAY.load_kw)
     assert np.abs(left / whole).max() <= (DAY.load_kw / DAY.customers).sum()
+
+
+def test_the_constrained_chain_balances_and_keeps_the_balance():
+    bus, world, rows = np.repeat(np.arange(32), DAY.customers), Couplings.lattice(17), 40
+    rng = np.random.default_rng(0)
+    start, state = random_spins(rng, rows, 289), random_state(rng, rows)
+    first = start.copy()
+    before = np.abs(magnetisation(start, bus) @ SHARE)
+    moved, left = balance_by_chain(
+        world, start, bus, DAY.load_kw, state, temperature=2.269, sweeps=30
+    )
+    assert np.array_equal(start, first)
+    np.testing.assert_allclose(left, magnetisation(moved, bus) @ SHARE, atol=1e-12)
+    assert (np.abs(left) <= before + 1e-15).all()
+    assert np.abs(left).mean() < 0.05 * before.mean()
+    again, later = balance_by_chain(
+        world, moved, bus, DAY.load_kw, state, temperature=2.269, sweeps=30
+    )
+    assert (np.abs(later) <= np.abs(left)).all()
+    # Near balance every single flip would raise it: the chain is at rest.
+    rested = (again == moved).all(axis=1)
+    flips = 2.0 * (SHARE / DAY.customers)[bus] * moved
+    worse = (np.abs(later[:, None] - flips) > np.abs(later)[:, None]).all(axis=1)
+    assert rested[worse].all()
+    assert worse.mean() > 0.5
 
 
 def test_penalties_are_the_price_of_the_residual():
