@@ -81,7 +81,7 @@ class Effort:
         herd_fields: Of figure 4.
         replicas: Of figure 6 at each number of flipped spins.
         flipped: Numbers of flipped spins d, figure 6.
-        hot: Temperatures of figure 6.
+        hot: Temperatures of figure 6; the paper's are lost.
         draws: Random prices of figure 7 at each number of aggregators.
     """
 
@@ -93,7 +93,7 @@ class Effort:
     herd_fields: tuple[float, ...] = tuple(np.round(np.arange(0.0, 1.01, 0.05), 2).tolist())
     replicas: int = 100
     flipped: tuple[int, ...] = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 80, 120, 144)
-    hot: tuple[float, ...] = tuple(np.arange(0.25, 6.01, 0.25).tolist())
+    hot: tuple[float, ...] = tuple(np.geomspace(0.25, 6.0, 16).round(3).tolist())
     draws: int = 40
 
 
@@ -107,7 +107,7 @@ QUICK = Effort(
     herd_fields=tuple(np.round(np.arange(0.0, 1.01, 0.1), 2).tolist()),
     replicas=20,
     flipped=(1, 5, 10, 20, 50, 100, 144),
-    hot=tuple(np.arange(0.5, 6.01, 0.5).tolist()),
+    hot=tuple(np.geomspace(0.25, 6.0, 8).round(3).tolist()),
     draws=10,
 )
 
@@ -126,8 +126,8 @@ def lattice() -> Couplings:
 
 
 def with_critical(temperatures: tuple[float, ...]) -> list[float]:
-    """Temperatures, the critical one among them, ascending."""
-    return sorted({*temperatures, CRITICAL})
+    """Temperatures with the critical one in place of what lies next to it, ascending."""
+    return sorted({*(t for t in temperatures if abs(t - CRITICAL) > 0.05), CRITICAL})
 
 
 def mean_and_error(values: Floats) -> dict[str, float]:

@@ -144,10 +144,12 @@ def test_trends_are_told_from_noise():
     rng = np.random.default_rng(0)
     level = np.array([1.0, 2.0, 3.0, 4.0])[:, None, None]
     noise = rng.normal(0.0, 0.1, (4, 30, 5))
-    assert robustness._grows(level + noise)
-    assert not robustness._grows(level[::-1] + noise)
-    assert not robustness._grows(level * 0.0 + noise)
-    assert not robustness._grows(np.minimum(level, 3.0) - 2.0 * (level == 4.0) + noise)
+    assert robustness._trend([level + noise]) == "yes"
+    assert robustness._trend([level[::-1] + noise]) == "no"
+    assert robustness._trend([level * 0.0 + noise]) == "no"
+    assert robustness._trend([np.minimum(level, 2.0) + noise]) == "partly"
+    assert robustness._trend([np.minimum(level, 3.0) - 2.0 * (level == 4.0) + noise]) == "partly"
+    assert robustness._trend([level + noise, level[::-1] + noise]) == "no"
     x = np.arange(5.0)
     assert robustness._straight(x, 2.0 * x + 1.0) == pytest.approx(1.0)
     assert robustness._straight(x, np.abs(x - 2.0)) == pytest.approx(0.0, abs=1e-12)
