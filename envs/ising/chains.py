@@ -77,7 +77,7 @@ def evolve(
         return None
     if couplings.square is not None:
         neighbour, missing, coupling = couplings.square
-        levels, level = _levels(h, uniform)
+        levels, level = _levels(np.asarray(field, dtype=np.float64), rows, n)
         # With more levels than attempts the table costs more than it saves.
         if LEVEL * levels.shape[1] <= max(attempts, LEVEL):
             place = (LEVEL * level + 4 - missing).astype(np.int32)
@@ -94,12 +94,16 @@ def _coupled(couplings: Couplings, spins: Spins, *rest: Any) -> NDArray:
     return rows(spins, c.start, c.neighbour, c.strength, c.group, c.pair, *rest)
 
 
-def _levels(field: Floats, uniform: bool) -> tuple[Floats, NDArray[np.int64]]:
-    """Different columns of the field, shape (rows, levels), and which one each spin feels."""
-    if uniform:
-        return np.ascontiguousarray(field[:, :1]), np.zeros(field.shape[1], dtype=np.int64)
-    different, level = np.unique(field, axis=1, return_inverse=True)
-    return np.ascontiguousarray(different), level.ravel()
+def _levels(field: Floats, rows: int, n: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Different columns of a field, shape (rows, levels), and which one each spin feels."""
+    if field.ndim == 0 or field.shape[-1] == 1:
+        different, level = field.reshape(-1, 1), np.zeros(n, dtype=np.int64)
+    elif field.ndim == 1:
+        different, level = np.unique(field, return_inverse=True)
+    else:
+        different, level = np.unique(field, axis=1, return_inverse=True)
+    shape = (rows, different.shape[-1])
+    return np.ascontiguousarray(np.broadcast_to(different, shape)), level.ravel()
 
 
 def _check_rows(couplings: Couplings, spins: Spins, state: NDArray[np.uint64]) -> None:

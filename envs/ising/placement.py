@@ -22,7 +22,7 @@ def lattice_shape(shape: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ScenarioError: They are no two whole numbers >= 1.
     """
-    sides = (shape, shape) if isinstance(shape, int | np.integer) else tuple(shape)
+    sides = tuple(shape) if isinstance(shape, Sequence) else (shape, shape)
     whole = all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in sides)
     if len(sides) != 2 or not whole or min(sides) < 1:
         raise ScenarioError(f"shape is {shape!r}; expected rows and columns, whole numbers >= 1.")
