@@ -115,7 +115,7 @@ def _shifting(figure: Figure, data: FigureData) -> None:
     for hour, value in zip(hours, m, strict=True):
         if abs(value) < 1.0 - 1e-9:
             axes.annotate(
-                f"{value:.3f}", (hour, value), (0, 5), textcoords="offset points", ha="center",
+                f"{value:.3f}", (hour, value), (-10, 5), textcoords="offset points", ha="left",
                 fontweight="bold", color=INK,
             )  # fmt: skip
     axes.axhline(0.0, color=INK, linewidth=0.9)
