@@ -217,7 +217,7 @@ def _robustness(figure: Figure, data: FigureData) -> None:
             color=colour, marker=mark, ms=4, label=f"CMH gate, H = {field:g}",
         )  # fmt: skip
     panels[2].plot([0, d.max()], [0, 1], color=COLOURS["quiet"], ls=DASHED, lw=1.2)
-    panels[2].set_ylim(0.0, 1.12)
+    panels[2].set_ylim(0.0, 1.35)
     panels[2].set_title("Scaled to its largest value")
     panels[2].legend(loc="lower right", bbox_to_anchor=(1.0, 0.04))
     for axes in panels:
