@@ -130,8 +130,8 @@ def _size_claims(left: dict[tuple[str, float], Floats]) -> list[Claim]:
             6,
             "The constraint is 3 orders of magnitude larger without CMH.",
             f"Mean |g| of MH over that of CMH (gate): {whole[0]:.0f} at H = 0 (by d "
-            f"{_span(gate[0.0])}), {whole[1]:.0f} at H = 0.5 ({_span(gate[0.5])}); of the least over temperatures "
-            f"{_span(best)}; read as 'or': {_span(loose)}.",
+            f"{_span(gate[0.0])}), {whole[1]:.0f} at H = 0.5 ({_span(gate[0.5])}); of the least "
+            f"over temperatures {_span(best)}; read as 'or': {_span(loose)}.",
             size,
         ),
         Claim(
