@@ -1,1 +1,1 @@
-"""Exact references of the 33-bus market."""
+"""Exact and rule-based references of the 33-bus market."""
