@@ -248,7 +248,7 @@ class MarketAECEnv(_Agents, AECEnv[str, np.ndarray, np.ndarray]):
             raise ActionError("step was called before a day or after its end; call reset first.")
         agent = self.agent_selection
         if self.terminations[agent]:
-            self._was_dead_step(action)
+            self._was_dead_step(action)  # type: ignore[arg-type]
             return
         self._given[agent] = self._readable(agent, action)
         self._cumulative_rewards[agent] = 0.0
