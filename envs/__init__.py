@@ -43,6 +43,14 @@ _ENVIRONMENTS = {
         "flexgym.envs.feeder.vector_env:FeederVectorEnv",
     ),
     "flexgym/Operator-v0": ("flexgym.envs.feeder.operator_env:FeederOperatorEnv", None),
+    "flexgym/Aggregator-v0": (
+        "flexgym.envs.aggregator_market.env:AggregatorEnv",
+        "flexgym.envs.aggregator_market.vector_env:AggregatorVectorEnv",
+    ),
+    "flexgym/Directive-v0": (
+        "flexgym.envs.aggregator_market.env:DirectiveEnv",
+        "flexgym.envs.aggregator_market.vector_env:DirectiveVectorEnv",
+    ),
 }
 """Single environment and native batch, if there is one, by Gymnasium's id."""
 
@@ -56,11 +64,16 @@ def register() -> None:
         if name not in gymnasium.registry:
             gymnasium.register(id=name, entry_point=single, vector_entry_point=batch)
     # PettingZoo has a registry since 1.27.
-    if hasattr(pettingzoo, "register") and FEEDER not in pettingzoo.parallel_registry:
-        module = "flexgym.envs.feeder.parallel_env"
-        pettingzoo.register("parallel", FEEDER, f"{module}:parallel_env")
-        pettingzoo.register("aec", FEEDER, f"{module}:env")
+    if not hasattr(pettingzoo, "register"):
+        return
+    for name, module in _MULTI_AGENT.items():
+        if name not in pettingzoo.parallel_registry:
+            pettingzoo.register("parallel", name, f"{module}:parallel_env")
+            pettingzoo.register("aec", name, f"{module}:env")
 
 
-FEEDER = "flexgym/feeder-v0"
-"""PettingZoo's id of the feeder."""
+_MULTI_AGENT = {
+    "flexgym/feeder-v0": "flexgym.envs.feeder.parallel_env",
+    "flexgym/aggregator-market-v0": "flexgym.envs.aggregator_market.parallel_env",
+}
+"""Modules of the multi-agent environments by PettingZoo's id."""

@@ -77,5 +77,25 @@ class PowerFlowError(FlexgymError, ValueError):
     """Powers given to a power flow have a wrong shape or are no finite numbers."""
 
 
+class MarketError(FlexgymError, ValueError):
+    """Data of the 33-bus market or an exchange in it breaks the market's rules."""
+
+
+class PriceBoundError(MarketError):
+    """An aggregator's price lies outside its bounds: what it pays <= what it gets <= real time."""
+
+
+class PartitionError(MarketError):
+    """A map of customers to buses or of buses to aggregators is no partition."""
+
+
+class InfeasibleError(MarketError):
+    """No choice meets the constraint; ``smallest_slack`` is the least that would, where known."""
+
+    def __init__(self, message: str, smallest_slack: float | None = None) -> None:
+        super().__init__(message)
+        self.smallest_slack = smallest_slack
+
+
 class RunError(FlexgymError, RuntimeError):
     """A run folder or checkpoint is missing, damaged or of another kind."""

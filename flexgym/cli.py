@@ -1,4 +1,4 @@
-"""The ``flexgym`` command: demo, train, evaluate, describe, bench."""
+"""The ``flexgym`` command: demo, train, evaluate, reproduce, describe, bench."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ COMMANDS = {
             "feeder": "flexgym.evaluate.feeder",
             "privacy": "flexgym.evaluate.privacy",
         },
+    ),
+    "reproduce": (
+        "compute a paper's figures anew",
+        {"ising": "flexgym.evaluate.reproduce"},
     ),
     "describe": ("show what a scenario is about", {"feeder": "flexgym.evaluate.describe"}),
     "bench": (

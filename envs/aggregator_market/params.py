@@ -100,13 +100,13 @@ class Tariffs:
         """Every price that may be quoted when the real-time price is high, ascending."""
         low, high = self.lowest_quote_eur_per_mwh, self.highest_quote_eur_per_mwh
         count = math.floor((high - low) / self.quote_step_eur_per_mwh + 1e-9) + 1
-        return low + self.quote_step_eur_per_mwh * np.arange(count)
+        return low + self.quote_step_eur_per_mwh * np.arange(count, dtype=np.float64)
 
     @property
     def directives(self) -> Floats:
         """Every directive, ascending and symmetric."""
         count = math.floor(self.most_directive / self.directive_step + 1e-9)
-        return self.directive_step * np.arange(-count, count + 1)
+        return self.directive_step * np.arange(-count, count + 1, dtype=np.float64)
 
 
 def _price_chain() -> MarkovChain:

@@ -83,7 +83,7 @@ class Seats:
         self.active = np.setdiff1d(np.flatnonzero(scenario.flexible > 0), held)
         """Load buses that take part, but for those with real houses, which hear prices only."""
         names = {
-            "dso": ("dso",),
+            "dso": ("dso_1",),
             "aggregators": tuple(f"aggregator_{k + 1}" for k in range(scenario.n_aggregators)),
             # The source counts buses from 1, the slack.
             "buses": tuple(f"bus_{i + 2}" for i in self.active),

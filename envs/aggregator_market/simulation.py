@@ -170,7 +170,8 @@ class MarketSimulation:
     @property
     def group_magnetisation(self) -> Floats:
         """Mean spin of each aggregator's consumers, shape (n, K)."""
-        return self._grouped(self.magnetisation * self.scenario.flexible) / self._group_size
+        flexible = self.scenario.flexible.astype(np.float64)
+        return self._grouped(self.magnetisation * flexible) / self._group_size
 
     def _grouped(self, of_bus: Floats) -> Floats:
         of = self.scenario.aggregator
@@ -352,9 +353,10 @@ class MarketSimulation:
             "directive": (n,), "quote": (n, K), "episode": (n, len(HOUR_NAMES)),
         }  # fmt: skip
         for name, shape in shapes.items():
-            if np.shape(saved.get(name)) != shape:
+            found = np.shape(saved[name]) if name in saved else None
+            if found != shape:
                 raise StateError(
-                    f"{name} of the state has shape {np.shape(saved.get(name))}; expected {shape}. "
+                    f"{name} of the state has shape {found}; expected {shape}. "
                     "Restore what save_state of an environment with the same options returned."
                 )
         self.begin([np.random.default_rng(0)] * n)

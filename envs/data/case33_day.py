@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,4 +72,4 @@ def case33_grid() -> pandapowerNet:
     """A fresh copy of the network; its five tie lines are out of service."""
     from pandapower.networks import case33bw
 
-    return case33bw()
+    return cast("pandapowerNet", case33bw())

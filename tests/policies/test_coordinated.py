@@ -20,7 +20,6 @@ from flexgym.policies.feeder import BOUNDS, named
 from flexgym.policies.menus import Menus
 from flexgym.policies.planning import Expected, Foreseen, revised
 
-
 NAMES = ("menus-forecast", "menus-coordinated")
 
 

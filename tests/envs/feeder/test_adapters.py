@@ -68,12 +68,11 @@ def test_they_are_made_by_name(benchmark_scenario):
     parallel = feeder_v0.parallel_env(scenario=scenario)
     assert parallel.possible_agents == [f"house_{h}" for h in range(43)]
     if hasattr(pettingzoo, "register"):
-        from flexgym.envs import FEEDER
 
         for kind in ("parallel", "aec"):
-            made = pettingzoo.make(kind, FEEDER, scenario=scenario)
+            made = pettingzoo.make(kind, "flexgym/feeder-v0", scenario=scenario)
             assert made.possible_agents == parallel.possible_agents
-        made = pettingzoo.make("parallel", FEEDER, scenario=scenario)
+        made = pettingzoo.make("parallel", "flexgym/feeder-v0", scenario=scenario)
         made.reset(seed=0)
         steps = 0
         while made.agents:

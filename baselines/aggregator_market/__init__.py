@@ -1,0 +1,1 @@
+"""Exact and rule-based references of the 33-bus market."""
