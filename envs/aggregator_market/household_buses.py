@@ -255,17 +255,21 @@ class HouseholdBuses:
         Raises:
             StateError: It is of buses with other options, or damaged.
         """
-        rows = (self.n * self.m * self.count,)
         if not isinstance(saved, dict) or "feeders" not in saved:
             raise StateError(
                 "the state has no houses; expected one of a market with households. Restore into "
                 "an environment made with the same options."
             )
-        for name, shape in (("soc_kwh", rows), ("car_kwh", rows)):
-            if np.shape(saved.get(name)) != shape:
+        rows, buses = (self.n * self.m * self.count,), (self.n, self.m)
+        shapes = {"hour": (), "soc_kwh": rows, "car_kwh": rows}
+        if saved.get("hour") != 0 or "plan_kw" in saved:
+            # In the morning there may be no plan yet.
+            shapes |= {**dict.fromkeys(_KEPT, buses), "plan_kw": (HOURS, *buses)}
+        for name, shape in shapes.items():
+            found = np.shape(saved[name]) if name in saved else None
+            if found != shape:
                 raise StateError(
-                    f"{name} of the state's houses has shape {np.shape(saved.get(name))}; expected "
-                    f"{shape}."
+                    f"{name} of the state's houses has shape {found}; expected {shape}."
                 )
         self._feeders.restore(saved["feeders"])
         self._start()
