@@ -33,6 +33,7 @@ from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.batch import shares_from_pv
 from flexgym.envs.household.dynamics import BUY, COST_EUR, METER_KW, UNSERVED, UNSERVED_KW
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.household.scenario import Episodes
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.envs.uncertainty import Uncertainty
 
@@ -40,6 +41,7 @@ T = STEPS_PER_DAY
 PERIODS = T // HOURS
 """Periods of an hour."""
 _NO_CHANCE = Uncertainty.named("none")
+_MOST_PLANS = 4096
 _KEPT = ("plan_kw", "plan_eur", "power_kw", "reactive_kvar", "cost_eur", "paid_eur", "hour_eur")
 
 
@@ -84,6 +86,8 @@ class HouseholdBuses:
         )
         self.hour = HOURS  # nothing to play before `begin`
         self._houses: PricedHouses | None = None
+        self._tan_phi = np.array([house.load.tan_phi for house in homes.houses])
+        self._plans: dict[tuple[int, int, bytes], tuple[Floats, float]] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name == "homes":
@@ -94,6 +98,10 @@ class HouseholdBuses:
             self._plan()
             return self.__dict__[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: houses are made anew between two hours."""
+        return {**self.__dict__, "_houses": None}
 
     def begin(self, rngs: Sequence[np.random.Generator]) -> None:
         """Draw the day of each market: one day of the year, and for each bus its houses.
@@ -115,11 +123,9 @@ class HouseholdBuses:
 
     def _start(self) -> None:
         for name in _KEPT:
-            # The plan takes seconds: it is made when it is first asked for.
+            # A new plan takes seconds: it is made when it is first asked for.
             self.__dict__.pop(name, None)
         self.homes, self._houses = homes_of(self._feeders), None
-        tan_phi = [self.homes.house(row).load.tan_phi for row in range(self.homes.n)]
-        self._tan_phi = np.array(tan_phi)
 
     @property
     def day(self) -> np.ndarray:
@@ -127,24 +133,39 @@ class HouseholdBuses:
         return self._feeders.day[:: self.m]
 
     def _plan(self) -> None:
-        """Play the day as forecast without any quote."""
-        homes, nothing = self.homes, np.zeros(self.homes.n)
-        episodes = homes.episodes
-        stage = HouseholdSimulation(
-            self._known, homes.n, observation="compact", curtailment="action"
-        )
-        series = episodes.exogenous if self._certain else episodes.forecast
-        stage.episodes = replace(episodes, exogenous=series, state=np.zeros_like(episodes.state))
-        stage.t, stage.soc_kwh = 0, episodes.soc_kwh.copy()
-        stage.car_kwh = self._feeders.car_kwh.ravel()
-        houses, plan = self._make(stage), np.empty((HOURS, self.n, self.m))
-        cost = np.zeros((self.n, self.m))
-        for hour in range(HOURS):
-            plan[hour], _, spent = self._played(stage, houses, nothing)
-            cost += spent
-        self.plan_kw, self.plan_eur = plan, cost
+        """Look up the plans of all feeders, and make those that are missing."""
+        draw, day, soc = self._feeders.draw, self._feeders.day, self.homes.episodes.soc_kwh
+        known = [
+            (int(draw[k]), int(day[k]), own.tobytes())
+            for k, own in enumerate(soc.reshape(-1, self.count))
+        ]
+        if len(self._plans) > _MOST_PLANS:
+            self._plans = {}
+        missing = {key: k for k, key in enumerate(known) if key not in self._plans}
+        if missing:
+            made = self._planned(np.array(list(missing.values())))
+            self._plans |= dict(zip(missing, made, strict=True))
+        shape = self.n, self.m
+        self.plan_kw = np.stack([self._plans[key][0] for key in known], 1).reshape(HOURS, *shape)
+        self.plan_eur = np.array([self._plans[key][1] for key in known]).reshape(shape)
         for name in _KEPT[2:]:
-            setattr(self, name, np.zeros((self.n, self.m)))
+            setattr(self, name, np.zeros(shape))
+
+    def _planned(self, feeders: np.ndarray) -> list[tuple[Floats, float]]:
+        """Play the day of some feeders as forecast without any quote: kW of each hour, and EUR."""
+        rows = (feeders[:, None] * self.count + np.arange(self.count)).ravel()
+        own = rows_of(self.homes.episodes, rows)
+        series = own.exogenous if self._certain else own.forecast
+        stage = HouseholdSimulation(
+            self._known, len(rows), observation="compact", curtailment="action"
+        )
+        stage.episodes = replace(own, exogenous=series, state=np.zeros_like(own.state))
+        stage.t, stage.soc_kwh = 0, own.soc_kwh.copy()
+        stage.car_kwh = self._feeders.car_kwh.ravel()[rows]
+        houses, nothing = self._make(stage), np.zeros(len(rows))
+        hours = np.stack([self._played(stage, houses, nothing) for _ in range(HOURS)])
+        power, cost = hours[:, 0], hours[:, 2].cumsum(axis=0)[-1]
+        return list(zip(power.T, cost.tolist(), strict=True))
 
     @property
     def done(self) -> bool:
@@ -197,9 +218,8 @@ class HouseholdBuses:
                 f"quotes have shape {quote.shape}; expected ({self.n}, {self.m}), finite numbers."
             )
         planned = self.plan_kw[self.hour]
-        self.power_kw, self.reactive_kvar, self.hour_eur = self._played(
-            self.homes, self._ready(), self.adders(quote)
-        )
+        hour = self._played(self.homes, self._ready(), self.adders(quote))
+        self.power_kw, self.reactive_kvar, self.hour_eur = hour.reshape(3, self.n, self.m)
         flexible = planned - self.power_kw
         self.cost_eur = self.cost_eur + self.hour_eur
         self.paid_eur = self.paid_eur + 1e-3 * quote * flexible
@@ -216,13 +236,11 @@ class HouseholdBuses:
             self._houses = self._make(self.homes)
         return self._houses
 
-    def _played(
-        self, homes: HouseholdSimulation, houses: PricedHouses, adder: Floats
-    ) -> tuple[Floats, Floats, Floats]:
-        """Mean power, kW, and reactive power, kvar, of an hour, and its cost, EUR, (n, m)."""
+    def _played(self, homes: HouseholdSimulation, houses: PricedHouses, adder: Floats) -> Floats:
+        """Mean kW and kvar of an hour, and its cost in EUR, of each feeder, shape (3, feeders)."""
         houses.price(adder)
-        sums = np.zeros((3, self.n * self.m))
-        share = np.empty(homes.n)
+        sums = np.zeros((3, homes.n // self.count))
+        share, tan_phi = np.empty(homes.n), self._tan_phi[homes.episodes.house]
         for _ in range(PERIODS):
             menus = houses.offer()
             each = zip(menus, adder.tolist(), strict=True)
@@ -231,13 +249,10 @@ class HouseholdBuses:
             now = homes.now
             shares_from_pv(homes.episodes.rows, battery, car, now, used, share)
             outcome = homes.step(homes.action(battery, share, car_kw=car))
-            reactive = self._tan_phi * (now[0] - outcome[:, UNSERVED_KW])
-            for total, found in zip(
-                sums, (outcome[:, METER_KW], reactive, outcome[:, COST_EUR]), strict=True
-            ):
-                total += found.reshape(-1, self.count).sum(axis=1)
-        power, reactive, cost = sums.reshape(3, self.n, self.m)
-        return power / PERIODS, reactive / PERIODS, cost
+            reactive = tan_phi * (now[0] - outcome[:, UNSERVED_KW])
+            parts = outcome[:, METER_KW] / PERIODS, reactive / PERIODS, outcome[:, COST_EUR]
+            sums += np.stack(parts).reshape(3, -1, self.count).sum(axis=2)
+        return sums
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here, between two hours."""
@@ -279,3 +294,21 @@ class HouseholdBuses:
         for name in _KEPT:
             if name in saved:
                 setattr(self, name, np.copy(saved[name]))
+
+
+def rows_of(episodes: Episodes, rows: np.ndarray) -> Episodes:
+    """Episodes of some of the houses."""
+    visits = episodes.visits
+    return Episodes(
+        house=episodes.house[rows],
+        day=episodes.day[rows],
+        rows=episodes.rows[rows],
+        soc_kwh=episodes.soc_kwh[rows],
+        terminal_price=episodes.terminal_price[rows],
+        forecast=episodes.forecast[:, :, rows],
+        exogenous=episodes.exogenous[:, :, rows],
+        state=episodes.state[:, rows],
+        # Where the pool has no cars there are none.
+        visits=visits[:, :, rows] if visits.shape[2] else visits,
+        unreachable_kwh=episodes.unreachable_kwh[rows],
+    )

@@ -1,5 +1,6 @@
 """Buses of the market with real houses: plan, answers, energy, money, states."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -196,15 +197,16 @@ def test_a_saved_day_goes_on_identically(scenario, hour):
     while market.t < hour:
         market.step(0.0, quotes(market.t))
     saved, rest = market.save(), []
-    other = MarketSimulation(scenario, 1)
+    other, copied = MarketSimulation(scenario, 1), copy.deepcopy(market)
     other.restore(saved)
-    for one in (market, other):
+    for one in (market, other, copied):
         hours = []
         while not one.done:
             hours.append(one.step(0.0, quotes(one.t)))
         rest.append((np.array(hours), one.houses.gain_eur))
-    for a, b in zip(*rest, strict=True):
+    for a, b, c in zip(*rest, strict=True):
         np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
 
 
 def test_states_of_other_markets_are_refused(scenario):
@@ -249,6 +251,31 @@ def test_uncertain_days_are_planned_on_the_forecast(feeder):
     flexible = np.array([one.play(np.full((1, 1), SILENT)) for _ in range(24)])
     assert np.isfinite(flexible).all()
     assert np.abs(flexible).max() > 0.0
+
+
+def test_plans_are_kept(feeder):
+    """The same houses on the same day are planned once; others are not mistaken for them."""
+    made = []
+
+    def make(homes):
+        made.append(homes.n)
+        return QuotedMenus(homes)
+
+    houses = HouseholdBuses(Households(feeder, (4, 7), make), 3, SILENT)
+    houses.begin(rngs(0, 1, 2))
+    first, cost = houses.plan_kw, houses.plan_eur
+    feeders = np.stack([houses._feeders.draw, houses._feeders.day])
+    different, where = np.unique(feeders, axis=1, return_inverse=True)
+    assert made == [3 * different.shape[1]]
+    assert different.shape[1] > 1
+    for k in range(6):
+        for j in range(6):
+            same = np.array_equal(first.reshape(24, 6)[:, k], first.reshape(24, 6)[:, j])
+            assert same == (where[k] == where[j])
+    houses.begin(rngs(0, 1, 2))
+    np.testing.assert_array_equal(houses.plan_kw, first)
+    np.testing.assert_array_equal(houses.plan_eur, cost)
+    assert len(made) == 1
 
 
 def test_adders_stay_where_houses_are_convex(feeder):
