@@ -108,7 +108,7 @@ class MarketSimulation:
                 )
             self._with_houses = list(scenario.households.buses)
             self.houses = HouseholdBuses(scenario.households, n, herding.shadow_price_eur_per_mwh)
-            self._directed -= float(self._share[self._with_houses].sum())
+            self._directed = float(np.delete(self._share, self._with_houses).sum())
 
     def __getattr__(self, name: str) -> Any:
         if name in (*_STATE, "hour", "money", "settled", "v_pu"):
