@@ -40,6 +40,7 @@ COMMANDS = {
             "feeder": "flexgym.evaluate.bench.feeder",
             "clearing": "flexgym.evaluate.bench.clearing",
             "ising": "flexgym.evaluate.bench.ising",
+            "market": "flexgym.evaluate.bench.market",
         },
     ),
 }
