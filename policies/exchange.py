@@ -106,7 +106,7 @@ class Exchange:
         """Menus of all houses as they stand, cleared, and the actions that follow."""
         started = process_time()
         planner.look(homes)
-        tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
+        tellers = [Teller(homes, planner, row) for row in range(homes.n)]
         sent = [self._coarse(teller.menu) for teller in tellers]
         self.bytes_sent += sum(message_bytes(len(menu.power_kw)) for menu in sent)
         q_kvar = load_kvar(homes).reshape(-1, self.count)
@@ -142,7 +142,7 @@ def message_bytes(vertices: float) -> float:
     return _FRAME_BYTES + 24 * vertices + 8
 
 
-class _Teller:
+class Teller:
     """One house in one period: its menu, and how it makes a power of it."""
 
     def __init__(self, homes: HouseholdSimulation, planner: Planner, row: int) -> None:
@@ -180,7 +180,7 @@ def alone(homes: HouseholdSimulation, planner: Planner) -> tuple[Floats, Floats]
     meter_kw, cost = np.zeros((STEPS_PER_DAY, homes.n)), np.zeros(homes.n)
     while not homes.done:
         planner.look(homes)
-        tellers = [_Teller(homes, planner, row) for row in range(homes.n)]
+        tellers = [Teller(homes, planner, row) for row in range(homes.n)]
         own = np.array([teller.devices(teller.menu.best_power_kw) for teller in tellers])
         battery, car, used = np.ascontiguousarray(own.T)
         action = homes.action(battery, pv_shares(homes, battery, car, used), car_kw=car)

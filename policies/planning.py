@@ -76,7 +76,7 @@ class Foreseen:
     def begin(self, homes: HouseholdSimulation, adders: Floats | None = None) -> None:
         """See `Planner`."""
         known = with_adders(homes.episodes.exogenous, homes.episodes.rows, adders)
-        self.tables = [_tables(homes, row, known[:, :, row], 0) for row in range(homes.n)]
+        self.tables = [tables_of(homes, row, known[:, :, row], 0) for row in range(homes.n)]
 
     def look(self, homes: HouseholdSimulation) -> None:
         """See `Planner`: there is nothing to learn."""
@@ -111,7 +111,7 @@ class Expected(Foreseen):
         if homes.t % self.every == 0:
             likely = with_adders(self.expected(homes), homes.episodes.rows, self._adders)
             self.tables = [
-                _tables(homes, row, likely[:, :, row], homes.t) for row in range(homes.n)
+                tables_of(homes, row, likely[:, :, row], homes.t) for row in range(homes.n)
             ]
 
     def expected(self, homes: HouseholdSimulation) -> Floats:
@@ -246,7 +246,15 @@ def revised(homes: HouseholdSimulation, series: Floats) -> HouseholdSimulation:
     return again
 
 
-def _tables(homes: HouseholdSimulation, row: int, series: Floats, start: int) -> Tables:
+def tables_of(homes: HouseholdSimulation, row: int, series: Floats, start: int) -> Tables:
+    """Exact tables of a house on a day that goes as ``series`` says, shape (T, 4).
+
+    Args:
+        homes: The houses.
+        row: Which one.
+        series: Load, PV, import and export price.
+        start: First period that will be asked for.
+    """
     sessions = homes.realised_series(row).sessions
     terminal = float(homes.episodes.terminal_price[row])
     return known_day(homes.house(row), Series(*series.T, sessions=sessions), terminal, start)

@@ -79,8 +79,9 @@ class Seats:
         if purchases and "buses" not in self.roles:
             raise ScenarioError("purchases is set, but no buses learn; expected learners of them.")
         self.scenario, self.purchases = scenario, purchases
-        self.active = np.flatnonzero(scenario.flexible > 0)
-        """Load buses that take part."""
+        held = scenario.households.buses if scenario.households is not None else ()
+        self.active = np.setdiff1d(np.flatnonzero(scenario.flexible > 0), held)
+        """Load buses that take part, but for those with real houses, which hear prices only."""
         names = {
             "dso": ("dso_1",),
             "aggregators": tuple(f"aggregator_{k + 1}" for k in range(scenario.n_aggregators)),

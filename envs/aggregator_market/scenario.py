@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flexgym.envs.aggregator_market.params import HOURS, Day, Group, Herding, Tariffs
+from flexgym.envs.aggregator_market.priced_houses import MORNING, Households
 from flexgym.envs.data.case33_day import case33_day, case33_grid
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.grid import Network
@@ -67,6 +68,9 @@ class MarketScenario:
         band_pu: Voltages outside are counted.
         voltage_eur_per_pu_h: What the DSO pays for them.
         name: Short name for tables.
+        households: Buses that are feeders with real houses in place of their customers' spins;
+            None for none. Customers of such a bus only say what share of the load is scheduled
+            for it elsewhere: what it draws is planned by its houses.
     """
 
     network: Network
@@ -82,6 +86,7 @@ class MarketScenario:
     band_pu: tuple[float, float] = (0.9, 1.1)
     voltage_eur_per_pu_h: float = 0.0
     name: str = "own"
+    households: Households | None = None
 
     def __post_init__(self) -> None:
         B = len(self.bus)
@@ -114,6 +119,8 @@ class MarketScenario:
                 f"band_pu is {self.band_pu} and voltage_eur_per_pu_h "
                 f"{self.voltage_eur_per_pu_h}; expected lowest < highest and a price >= 0."
             )
+        if self.households is not None:
+            object.__setattr__(self, "households", self.households.among(self.aggregator))
 
     @classmethod
     def create(
@@ -127,6 +134,7 @@ class MarketScenario:
         tariffs: Tariffs | None = None,
         day: Day | None = None,
         voltage_eur_per_pu_h: float = 0.0,
+        households: bool | Households = False,
     ) -> MarketScenario:
         """A market on Baran and Wu's 33-bus network.
 
@@ -140,6 +148,8 @@ class MarketScenario:
             tariffs: What may be quoted, and what is paid.
             day: Loads and prices.
             voltage_eur_per_pu_h: What the DSO pays for voltages outside 0.9 to 1.1 pu.
+            households: Which buses have real houses; True is four of the last aggregator. Their day
+                begins at 06:00, so where ``day`` is None the market's does, too.
 
         Raises:
             ScenarioError: Unknown name, or a part that does not fit.
@@ -165,6 +175,15 @@ class MarketScenario:
         flexible = np.where(of >= 0, customers, 0)
         if aggregators is None and kind == "aggregator" and "aggregators" not in chosen:
             flexible[list(_ABSTAIN)] -= 1
+        if not isinstance(households, bool | Households):
+            raise ScenarioError(
+                f"households is {households!r}; expected True, False or Households. Make some with "
+                "Households.create(...)."
+            )
+        if households is True:
+            households = Households.create()
+        if day is None:
+            day = rolled(synthetic_day(), MORNING) if households else synthetic_day()
         if herding is None:
             herding = Herding(temperature=temperature or chosen["temperature"])
         return cls(
@@ -174,12 +193,13 @@ class MarketScenario:
             flexible=flexible,
             aggregator=of,
             kvar_per_kw=(loads.q_mvar / loads.p_mw).to_numpy(np.float64),
-            day=day or synthetic_day(),
+            day=day,
             herding=herding,
             tariffs=tariffs or Tariffs(),
             coupling=kind,
             voltage_eur_per_pu_h=voltage_eur_per_pu_h,
             name=scenario,
+            households=households or None,
         )
 
     @property
@@ -199,8 +219,14 @@ class MarketScenario:
 
     @cached_property
     def bus_of(self) -> Ints:
-        """Load bus (0 to B - 1) of each flexible consumer, bus by bus, shape (S,)."""
-        return np.repeat(np.arange(len(self.bus)), self.flexible)
+        """Load bus (0 to B - 1) of each flexible consumer, bus by bus, shape (S,).
+
+        Where real houses stand there are none.
+        """
+        count = self.flexible.copy()
+        if self.households is not None:
+            count[list(self.households.buses)] = 0
+        return np.repeat(np.arange(len(self.bus)), count)
 
     @cached_property
     def couplings(self) -> Couplings:
@@ -210,7 +236,9 @@ class MarketScenario:
             ScenarioError: The lattice is smaller than the consumers.
         """
         if self.coupling == "aggregator":
-            return Couplings.all_to_all(self.aggregator[self.bus_of], self.herding.coupling)
+            # Aggregators of houses alone have nobody here.
+            _, group = np.unique(self.aggregator[self.bus_of], return_inverse=True)
+            return Couplings.all_to_all(group, self.herding.coupling)
         side = int(np.ceil(np.sqrt(len(self.bus_of))))
         return Couplings.lattice(
             side, strength=self.herding.coupling / 4.0, site=snake(side, len(self.bus_of))
@@ -238,6 +266,17 @@ def synthetic_day() -> Day:
         tuple(data.source_percent.tolist()),
         tuple(data.rtem_eur_per_mwh.tolist()),
         float(data.load_kw.sum()),
+    )
+
+
+def rolled(day: Day, hours: int) -> Day:
+    """The same day, begun so many hours later; its first hours come last."""
+    percent, price = day.source_percent, day.rtem_eur_per_mwh
+    at = hours % HOURS
+    return replace(
+        day,
+        source_percent=percent[at:] + percent[:at],
+        rtem_eur_per_mwh=price[at:] + price[:at],
     )
 
 

@@ -16,6 +16,7 @@ from flexgym.envs.aggregator_market.consumers import (
     local_fields,
 )
 from flexgym.envs.aggregator_market.dynamics import energy_mwh, settlements
+from flexgym.envs.aggregator_market.household_buses import HouseholdBuses
 from flexgym.envs.aggregator_market.params import HOURS
 from flexgym.envs.aggregator_market.scenario import Ints, MarketScenario, draw
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
@@ -52,6 +53,8 @@ class MarketSimulation:
         money: Who got what in the last hour.
         settled: What each payer had to settle in the last hour, EUR, shape (n, payers).
         v_pu: Voltages of the last hour, shape (n, bus).
+        houses: Buses with real houses, or None. What they drop is their flexibility over the
+            load that is scheduled for their customers, so it may be above 1 or below -1.
 
     Args:
         scenario: The market.
@@ -84,16 +87,28 @@ class MarketSimulation:
             herding.rebound_eur_per_mwh_h, herding.most_owed_h,
         )  # fmt: skip
         of_spin = scenario.aggregator[scenario.bus_of]
-        couplings = scenario.couplings
-        self._square = couplings.square if scenario.coupling == "lattice" else None
+        self._square = scenario.couplings.square if scenario.coupling == "lattice" else None
         self._of_spin = of_spin
         self._members = np.argsort(of_spin, kind="stable")
-        self._starts = np.concatenate([[0], np.cumsum(self._group_size)])
+        spins = np.bincount(of_spin, minlength=scenario.n_aggregators)
+        self._starts = np.concatenate([[0], np.cumsum(spins)])
         self._flow = RadialPowerFlow(scenario.network) if power_flow else None
         K = scenario.n_aggregators
         sizes = {"consumers": len(of_spin), "buses": len(scenario.bus), "aggregators": K, "dso": 1}
         self._payers = sizes[payer]
         self._load_kw = day.load_kw * scenario.customers / scenario.customers.sum()
+        self.houses, self._with_houses = None, []
+        # Who hears the DSO: houses hear prices only.
+        self._directed = float(self._share.sum())
+        if scenario.households is not None:
+            if payer == "consumers":
+                raise ScenarioError(
+                    "payer is consumers, but buses have houses, which are none; expected buses, "
+                    "aggregators or dso to settle. Let buses learn in place of consumers."
+                )
+            self._with_houses = list(scenario.households.buses)
+            self.houses = HouseholdBuses(scenario.households, n, herding.shadow_price_eur_per_mwh)
+            self._directed = float(np.delete(self._share, self._with_houses).sum())
 
     def __getattr__(self, name: str) -> Any:
         if name in (*_STATE, "hour", "money", "settled", "v_pu"):
@@ -128,6 +143,9 @@ class MarketSimulation:
         self.settled = np.zeros((n, self._payers))
         self.v_pu = np.ones((n, self.scenario.network.n_bus))
         self.magnetisation = self._count()
+        if self.houses is not None:
+            self.houses.begin(rngs)
+            self.magnetisation[:, self._with_houses] = 0.0
 
     @property
     def done(self) -> bool:
@@ -223,6 +241,10 @@ class MarketSimulation:
         self.directive, self.quote = directive, quote
         percent = float(scenario.day.percent[t])
         energy = energy_mwh(1.0, percent, scenario.day.load_kw)
+        if self.houses is not None:
+            at = self._with_houses
+            flexible_kw = self.houses.play(quote[:, scenario.aggregator[at]])
+            self.magnetisation[:, at] = 1e-3 * flexible_kw / (energy * share[at])
         rtem = self.rtem
         retail = scenario.tariffs.shortage_eur_per_mwh
         dropped = share * self.magnetisation
@@ -262,7 +284,6 @@ class MarketSimulation:
 
     def _write(self, directive: Floats, energy: float, percent: float, dropped: Floats) -> None:
         scenario, money = self.scenario, self.money
-        taking_part = float(self._share.sum())
         cost = scenario.tariffs.directive_eur_per_mwh * np.abs(directive)
         low, high, outside, losses, collapsed = self._network(percent)
         values = (
@@ -270,7 +291,7 @@ class MarketSimulation:
             money.buses.sum(axis=1),
             money.aggregators.sum(axis=1),
             money.dso,
-            energy * taking_part * cost,
+            energy * self._directed * cost,
             self.settled.sum(axis=1),
             scenario.voltage_eur_per_pu_h * outside,
             energy * dropped.sum(axis=1),
@@ -299,6 +320,9 @@ class MarketSimulation:
         p_bus[:, scenario.bus] = p
         q_bus = np.zeros_like(p_bus)
         q_bus[:, scenario.bus] = p * scenario.kvar_per_kw
+        if self.houses is not None:
+            at = scenario.bus[self._with_houses]
+            p_bus[:, at], q_bus[:, at] = self.houses.power_kw, self.houses.reactive_kvar
         flow = self._flow.solve(p_bus, q_bus)
         solved = np.asarray(flow.converged, dtype=bool)
         v = np.where(solved[:, None], flow.v_pu, 0.0)
@@ -310,7 +334,9 @@ class MarketSimulation:
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on from here."""
-        return {"t": self.t, **{name: np.copy(getattr(self, name)) for name in _STATE}}
+        kept = {name: np.copy(getattr(self, name)) for name in _STATE}
+        houses = {} if self.houses is None else {"houses": self.houses.save()}
+        return {"t": self.t, **kept, **houses}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned, identically.
@@ -337,6 +363,8 @@ class MarketSimulation:
         for name in _STATE:
             setattr(self, name, np.copy(saved[name]))
         self.t = int(saved["t"])
+        if self.houses is not None:
+            self.houses.restore(saved.get("houses"))
 
 
 def _given(
