@@ -68,7 +68,6 @@ def test_they_are_made_by_name(benchmark_scenario):
     parallel = feeder_v0.parallel_env(scenario=scenario)
     assert parallel.possible_agents == [f"house_{h}" for h in range(43)]
     if hasattr(pettingzoo, "register"):
-
         for kind in ("parallel", "aec"):
             made = pettingzoo.make(kind, "flexgym/feeder-v0", scenario=scenario)
             assert made.possible_agents == parallel.possible_agents
