@@ -174,8 +174,8 @@ def evaluate(
 
 
 def _policies(role: str, seed: int, cache: Path | None) -> list[MarketPolicy]:
-    from flexgym.policies.market import aggregator_policies, directive_policies
     from flexgym.policies.market_buses import bus_policies
+    from flexgym.policies.market_rules import aggregator_policies, directive_policies
 
     if role == "buses":
         return bus_policies(seed)

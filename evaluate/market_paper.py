@@ -65,6 +65,7 @@ def _shiftable(days: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     best = np.array([float(x) for x in linear.magnetisation])[:, None] * np.ones(len(share))
     coins = random_days(market, days, rng)
     alone, led = (_chains(day, days, field, rng) for field in (np.zeros(24), INCENTIVE * price))
+    gated = _gated_days(day, days, INCENTIVE * price, rng)
     selfish = np.stack(
         [
             np.array([float(x) for x in selfish_day(day, k).magnetisation])
@@ -80,6 +81,8 @@ def _shiftable(days: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         "MH, projected": _projected(day, alone),
         "MH led by the price": led,
         "MH led by the price, projected": _projected(day, led),
+        "CMH (gate), all buses together": gated,
+        "CMH (gate), projected": _projected(day, gated),
         "selfish": selfish[None],
         "exact, whole spins (MILP)": (2.0 * whole.up / day.customers - 1.0)[None],
         "exact (LP 31)": best[None],
@@ -168,6 +171,21 @@ def _chains(day: MarketDay, days: int, field: Floats, rng: np.random.Generator) 
         evolve(lattice, spins, state, temperature=CRITICAL, attempts=ATTEMPTS, field=h)
         hours.append(_of_buses(spins, bus, day))
     return np.stack(hours, axis=1)
+
+
+def _gated_days(day: MarketDay, days: int, field: Floats, rng: np.random.Generator) -> Floats:
+    """Days as one chain of 24 lattices, held to (23) of all buses together, (days, 24, B)."""
+    lattice, bus = _lattice(), _bus_of(day)
+    hours = len(field)
+    bonds = np.concatenate([lattice.bonds + t * lattice.n for t in range(hours)])
+    whole = Couplings.of_bonds(hours * lattice.n, bonds, np.tile(lattice.bond_strength, hours))
+    spins = random_spins(rng, days, whole.n)
+    evolve(
+        whole, spins, random_state(rng, days),
+        temperature=CRITICAL, attempts=hours * ATTEMPTS, field=np.repeat(field, lattice.n),
+        weights=np.repeat(day.source_percent, lattice.n),
+    )  # fmt: skip
+    return _of_buses(spins.reshape(days, hours, lattice.n), bus, day)
 
 
 def _projected(day: MarketDay, m: Floats) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.aggregator_market.consumers import herd_in_groups, local_fields
-from flexgym.envs.aggregator_market.params import Herding
+from flexgym.envs.aggregator_market.params import HOURS, Herding
 from flexgym.envs.aggregator_market.scenario import synthetic_day
 from flexgym.envs.data.case33_day import case33_day
 from flexgym.envs.household.params import Floats
@@ -20,12 +20,10 @@ TEMPERATURES = (3.2, 4.0, 4.4, 5.2)
 """The second one is critical."""
 LOW, HIGH = 10.0, 46.0
 """Ends of a sweep, EUR/MWh; 1 EUR/MWh an hour."""
-GROUPS = 200
-CYCLE_DAYS = 10
-"""Days of flat quote, after one that is left out."""
-MOST_LAG_H = 24
+GROUPS = 400
+MOST_LAG_H = 14
 SHOWN_H = 72
-"""Hours of one group that are written out."""
+"""Hours of one group that are written out; what is measured is its first day, an episode."""
 
 
 def phase_rows(rng: np.random.Generator, groups: int = GROUPS) -> list[dict[str, Any]]:
@@ -48,22 +46,23 @@ def phase_rows(rng: np.random.Generator, groups: int = GROUPS) -> list[dict[str,
                 for p, y in zip(quote[part], m[part], strict=True)
             ]
         flat = _flat(temperature, groups, rng)
-        correlation = _autocorrelation(flat)
+        day = flat[:HOURS]
+        correlation = _autocorrelation(day)
         rows += [
             {"what": "autocorrelation", "temperature": temperature, "x": lag, "magnetisation": c}
             for lag, c in enumerate(correlation.tolist())
         ]
         rows += [
             {"what": "path", "temperature": temperature, "x": hour, "magnetisation": y}
-            for hour, y in enumerate(flat[:SHOWN_H, 0].tolist())
+            for hour, y in enumerate(flat[:, 0].tolist())
         ]
-        later = 2 + int(np.argmax(correlation[2:16]))
+        later = 2 + int(np.argmax(correlation[2:]))
         rows.append(
             {
                 "what": "summary",
                 "temperature": temperature,
                 "loop_width_eur_per_mwh": _loop_width(quote, m),
-                "rms_magnetisation": float(np.sqrt((flat**2).mean())),
+                "rms_magnetisation": float(np.sqrt((day**2).mean())),
                 "autocorrelation_5_h": float(correlation[5]),
                 # A cycle is there where the magnetisation comes back to its own sign.
                 "cycle_h": later if correlation[later] > 0.1 else None,
@@ -89,11 +88,11 @@ def _flat(temperature: float, groups: int, rng: np.random.Generator) -> Floats:
     herding, percent = Herding(temperature=temperature), synthetic_day().percent
     spins, state = random_spins(rng, groups, _customers()), random_state(rng, groups)
     owed, hours = np.zeros((groups, 1)), []
-    for t in range(24 * (1 + CYCLE_DAYS)):
+    for t in range(SHOWN_H):
         m = _hour(herding, spins, state, herding.shadow_price_eur_per_mwh, owed)
-        owed += percent[t % 24] * m[:, None]
+        owed += percent[t % HOURS] * m[:, None]
         hours.append(m)
-    return np.stack(hours[24:])
+    return np.stack(hours)
 
 
 def _hour(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.household.render import COLOURS, DASHED
-from flexgym.evaluate.market_phase import HIGH, LOW, SHOWN_H, TEMPERATURES
+from flexgym.evaluate.market_phase import HIGH, LOW, MOST_LAG_H, SHOWN_H, TEMPERATURES
 from flexgym.evaluate.pictures import INK, picture
 
 _COLOURS = tuple(COLOURS[name] for name in ("import", "meter", "battery", "pv"))
@@ -96,6 +96,8 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
         path: PNG to write.
         rows: Of `phase_rows`.
     """
+    from matplotlib.lines import Line2D
+
     width, height = 11.6, 7.4
     with picture(path, width, height) as figure:
         figure.text(
@@ -128,7 +130,13 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes.tick_params(labelleft=False)
             else:
                 axes.set_ylabel("mean magnetisation")
-                axes.legend(loc="lower right", fontsize=9.5, bbox_to_anchor=(1.0, 0.04))
+        figure.legend(
+            handles=[
+                Line2D([], [], color=INK, ls=style, label=f"quote goes {what}, 1 EUR/MWh an hour")
+                for what, style in (("up", "-"), ("down", DASHED))
+            ],
+            loc="upper right", ncols=2, bbox_to_anchor=(0.985, 1.0 - 0.3 / height),
+        )  # fmt: skip
         path_of, cycles = figure.add_subplot(grid[1, :2]), figure.add_subplot(grid[1, 2:])
         for temperature, colour in zip(TEMPERATURES, _COLOURS, strict=True):
             if temperature in (TEMPERATURES[0], TEMPERATURES[-1]):
@@ -146,11 +154,11 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
         path_of.set_ylabel("magnetisation")
         path_of.legend(loc="lower left", bbox_to_anchor=(0.0, 1.01), ncols=2)
         cycle = summary[TEMPERATURES[0]]["cycle_h"]
-        text = f": a cycle of {cycle} h at T = {TEMPERATURES[0]:g}" if cycle else ""
+        text = f" in a day: a cycle of {cycle} h at T = {TEMPERATURES[0]:g}" if cycle else ""
         cycles.set_title(f"Its autocorrelation{text}", pad=20)
         cycles.set_xlabel("lag, hours")
-        cycles.set_xlim(0, 24)
-        cycles.set_xticks(range(0, 25, 4))
+        cycles.set_xlim(0, MOST_LAG_H)
+        cycles.set_xticks(range(0, MOST_LAG_H + 1, 2))
         cycles.set_ylim(-1.05, 1.05)
         cycles.legend(loc="lower left", bbox_to_anchor=(0.0, 1.01), ncols=4)
 

@@ -26,6 +26,7 @@ class MarketDays:
         earned_eur: Reward of each agent that is scored, shape (n, agents), EUR: of the DSO, of
             each aggregator, or of all buses together.
         customers_eur: Paid to the customers of each aggregator, shape (n, K), EUR.
+        settled_eur: Settlement of each agent that is scored, shape (n, agents), EUR.
         square: Mean over the hours of the square of each aggregator's magnetisation, (n, K).
         totals: Sums over the day, shape (n, names), columns `HOUR_NAMES`; extremes of voltages.
     """
@@ -33,6 +34,7 @@ class MarketDays:
     policy: str
     earned_eur: Floats
     customers_eur: Floats
+    settled_eur: Floats
     square: Floats
     totals: Floats
 
@@ -81,9 +83,10 @@ def play_market(
             earned += play.rewards(role)
             paid += market.money.energy_mwh * market.quote * share * mean
             square += mean**2 / 24.0
+        settled = market.settled
         if role == "buses":
-            earned = earned.sum(axis=1, keepdims=True)
-        parts.append((earned, paid, square, market.episode))
+            earned, settled = (x.sum(axis=1, keepdims=True) for x in (earned, settled))
+        parts.append((earned, paid, settled, square, market.episode))
         if progress:
             progress(n)
     return MarketDays(policy.name, *(np.concatenate(each) for each in zip(*parts, strict=True)))
@@ -91,7 +94,6 @@ def play_market(
 
 def idle_days(days: int, agents: int, groups: int) -> MarketDays:
     """No trade, or nothing moved: worth exactly 0 by definition, so it is not played."""
-    none = np.zeros((days, groups))
-    return MarketDays(
-        "uncontrolled", np.zeros((days, agents)), none, none, np.full((days, len(HOUR_NAMES)), 0.0)
-    )
+    none, of_groups = np.zeros((days, agents)), np.zeros((days, groups))
+    totals = np.zeros((days, len(HOUR_NAMES)))
+    return MarketDays("uncontrolled", none, of_groups, none, of_groups, totals)

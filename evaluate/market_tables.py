@@ -63,7 +63,7 @@ def market_rows(
                 "policy": one.policy if exact or not last else BEST_KNOWN,
                 "kind": "policy",
                 **_scored(one.earned_eur[:, k], zero, best),
-                **_indicators(one, groups),
+                **_indicators(one, k, groups),
             }
             if role == "dso" and not exact:
                 certain = np.full_like(zero, bound)
@@ -100,14 +100,14 @@ def _scored(earned: np.ndarray, zero: np.ndarray, best: np.ndarray) -> dict[str,
     }
 
 
-def _indicators(played: MarketDays, groups: slice) -> dict[str, Any]:
+def _indicators(played: MarketDays, agent: int, groups: slice) -> dict[str, Any]:
     """Means a day of what else is known; nothing is played where nothing moves."""
     if not played.totals.any():
         return {"customers_eur": 0.0, "settlement_eur": 0.0, "rms_magnetisation": 0.0}
     return {
         "customers_eur": float(played.customers_eur[:, groups].sum(axis=1).mean()),
         "welfare_eur": float(played.total("welfare_eur").mean()),
-        "settlement_eur": float(played.total("settlement_eur").mean()),
+        "settlement_eur": float(played.settled_eur[:, agent].mean()),
         "directive_eur": float(played.total("directive_eur").mean()),
         "rms_magnetisation": float(np.sqrt(played.square[:, groups].mean())),
         "lowest_pu": float(played.total("lowest_pu").min()),

@@ -30,7 +30,8 @@ class LearnedMarket:
     """
 
     def __init__(self, model: BaseAlgorithm, role: Role, name: str) -> None:
-        self.model, self.role, self.name = model, role, name
+        self.model, self.name = model, name
+        self.role: Role = role
 
     def begin(self, market: MarketSimulation) -> None:
         """Check that the observation is the one it was trained on.
