@@ -115,7 +115,7 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
             axes = first = figure.add_subplot(grid[0, k], sharey=first)
             for what, style in (("up", "-"), ("down", DASHED)):
                 x, m = _line(rows, what, temperature)
-                axes.plot(x, m, ls=style, color=colour, label=f"quote goes {what}")
+                axes.plot(x, m, ls=style, color=colour)
             axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8, zorder=1)
             axes.set_xlim(LOW, HIGH)
             axes.set_ylim(-1.05, 1.05)
@@ -132,8 +132,8 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes.set_ylabel("mean magnetisation")
         figure.legend(
             handles=[
-                Line2D([], [], color=INK, ls=style, label=f"quote goes {what}, 1 EUR/MWh an hour")
-                for what, style in (("up", "-"), ("down", DASHED))
+                Line2D([], [], color=INK, ls=style, label=f"quote {what} 1 EUR/MWh an hour")
+                for what, style in (("rises", "-"), ("falls", DASHED))
             ],
             loc="upper right", ncols=2, bbox_to_anchor=(0.985, 1.0 - 0.3 / height),
         )  # fmt: skip
@@ -146,7 +146,7 @@ def phase_picture(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
             cycles.plot(x, c, "-o", ms=3, color=colour, label=f"T = {temperature:g}")
         for axes in (path_of, cycles):
             axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8, zorder=1)
-        path_of.set_title("Flat quote, energy owed: one group", pad=20)
+        path_of.set_title("Flat quote, energy owed: one group of 289", pad=20)
         path_of.set_xlim(0, SHOWN_H - 1)
         path_of.set_xticks(range(0, SHOWN_H, 12))
         path_of.set_ylim(-1.05, 1.05)

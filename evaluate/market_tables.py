@@ -47,7 +47,8 @@ def market_rows(
     values = np.atleast_1d(getattr(reference, "value_eur"))  # noqa: B009
     rows = []
     share = float(sum(group.share for group in scenario.groups))
-    bound = fluid_bound(scenario.day, scenario.tariffs, share)
+    # Of welfare: it says nothing of what an aggregator keeps for itself.
+    bound = 0.0 if role == "aggregator" else fluid_bound(scenario.day, scenario.tariffs, share)
     agents = played[0].earned_eur.shape[1]
     for k in range(agents):
         who = f"{role}_{k + 1}" if agents > 1 else role

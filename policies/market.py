@@ -1,8 +1,7 @@
 """What a policy of the 33-bus market is, and the decision problems that are its reference.
 
 Rules and tables are in `market_rules`, buses in `market_buses`, trained policies in
-`learned_market`. Whatever a policy does fits `others=` of the environments as well: its ``act``
-is a behaviour.
+`learned_market`. `behaviour` makes any of them one of the `others` of an environment.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 from flexgym.baselines.aggregator_market.group_problem import GroupProblem
 from flexgym.envs.aggregator_market.params import Group, Herding
-from flexgym.envs.aggregator_market.roles import Role
+from flexgym.envs.aggregator_market.roles import Behaviour, Role
 from flexgym.envs.aggregator_market.scenario import CRITICAL, Ints, MarketScenario
 from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.data.case33_day import case33_day
@@ -40,6 +39,29 @@ class MarketPolicy(Protocol):
     def act(self, market: MarketSimulation) -> Floats:
         """Of this hour: quotes (n, K) in EUR/MWh, directives (n,), or magnetisations (n, B)."""
         ...
+
+
+def behaviour(policy: MarketPolicy) -> Behaviour:
+    """What ``others=`` of an environment takes: the policy, asked once an hour.
+
+    An environment asks whoever does not learn for what it announces, and again for what it does;
+    both must be the same.
+
+    Args:
+        policy: It begins anew whenever a day does.
+    """
+    day, hour, moves = None, -1, np.zeros(0)
+
+    def act(market: MarketSimulation) -> Floats:
+        nonlocal day, hour, moves
+        if market.price_state is not day:
+            policy.begin(market)
+            day, hour = market.price_state, -1
+        if market.t != hour:
+            hour, moves = market.t, policy.act(market)
+        return moves
+
+    return act
 
 
 def actions_of(market: MarketSimulation, role: Role, moves: Floats) -> Floats:
