@@ -16,7 +16,7 @@ _COLOURS = tuple(COLOURS[name] for name in ("import", "meter", "battery", "pv"))
 _DRAWN = {
     "aggregator": ("cap", "share of price", "table price", "flat", "tuned linear"),
     "dso": ("random", "plan", "price", "plan, feedback", "tuned linear"),
-    "buses": ("random", "CMH", "selfish"),
+    "buses": ("random", "MH", "CMH", "selfish"),
 }
 _FLOOR = -100.0
 _MINUS = "\N{MINUS SIGN}"
@@ -44,7 +44,7 @@ def scores_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     height = 1.5 + 0.42 * lines + 0.75 * len(roles)
     with picture(path, 9.6, height) as figure:
         figure.text(
-            0.02, 1.0 - 0.38 / height, "Scores in the market: 0 uncontrolled, 100 optimum",
+            0.02, 1.0 - 0.38 / height, "Scores in the market: 0 uncontrolled, 100 optimum or best known",
             fontsize=14, fontweight="bold", color=INK,
         )  # fmt: skip
         panels = figure.subplots(

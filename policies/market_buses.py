@@ -28,7 +28,7 @@ class Coins:
     role: Role = "buses"
 
     def __init__(self, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng([seed, 2])
 
     def begin(self, market: MarketSimulation) -> None:
         """See `MarketPolicy`."""
@@ -53,7 +53,7 @@ class Spins:
 
     def __init__(self, balanced: bool, seed: int = 0) -> None:
         self.name = "CMH" if balanced else "MH"
-        self._balanced, self._rng = balanced, np.random.default_rng(seed)
+        self._balanced, self._rng = balanced, np.random.default_rng([seed, 3 + balanced])
 
     def begin(self, market: MarketSimulation) -> None:
         """See `MarketPolicy`."""

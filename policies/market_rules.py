@@ -87,7 +87,8 @@ class Random:
 
     def __init__(self, role: Role, seed: int = 0) -> None:
         self.role: Role = role
-        self._rng = np.random.default_rng(seed)
+        # Not a stream that a day's environment has as well.
+        self._rng = np.random.default_rng([seed, 1])
 
     def begin(self, market: MarketSimulation) -> None:
         """See `MarketPolicy`."""
