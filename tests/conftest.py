@@ -5,8 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from flexgym.envs import Battery, Car, House, Series, Session
+
+# The first example compiles kernels; how long one takes says nothing on a busy machine.
+settings.register_profile("flexgym", deadline=None)
+settings.load_profile("flexgym")
 
 
 def _one_of(rng, *choices):

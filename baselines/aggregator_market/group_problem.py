@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.aggregator_market.accounts import trade
 from flexgym.envs.aggregator_market.dynamics import (
     energy_mwh,
     highest_quote,
@@ -77,10 +78,16 @@ class GroupProblem:
     @cached_property
     def margin_eur(self) -> Floats:
         """What an hour earns per unit of magnetisation, shape (24, k, a), EUR."""
-        price = self.day.rtem[:, :, None] - np.zeros(len(self.options))
-        if self.role == "aggregator":
-            price = price - self.options
-        return self.energy_mwh[:, None, None] * price
+        margin = np.empty((*self.day.rtem.shape, len(self.options)))
+        retail, load = self.tariffs.shortage_eur_per_mwh, self.day.load_kw
+        all_of_them = np.full((len(self.options), 1), float(self.group.share))
+        one, nothing = np.zeros(1, dtype=np.int64), np.zeros_like(all_of_them)
+        for (t, k), price in np.ndenumerate(self.day.rtem):
+            energy = energy_mwh(1.0, float(self.day.percent[t]), load)
+            rtem, quote = np.full(len(self.options), price), self.options[:, None]
+            hour = trade(energy, rtem, retail, quote, one, all_of_them, nothing)
+            margin[t, k] = hour.aggregators[:, 0] if self.role == "aggregator" else hour.welfare
+        return margin
 
     @cached_property
     def charge_eur(self) -> Floats:

@@ -223,6 +223,7 @@ class MarketAECEnv(_Agents, AECEnv[str, np.ndarray, np.ndarray]):
         self.truncations = dict.fromkeys(self.agents, False)
         self.infos = {agent: {} for agent in self.agents}
         self._given: dict[str, np.ndarray] = {}
+        self._seen: tuple[tuple, np.ndarray] = (), np.empty(0)
         self.agent_selection = self.agents[0]
 
     def observe(self, agent: str) -> np.ndarray:
@@ -236,7 +237,10 @@ class MarketAECEnv(_Agents, AECEnv[str, np.ndarray, np.ndarray]):
                 if all(name in self._given for name in names):
                     action = np.stack([as_numbers(self._given[name]) for name in names])[None]
                     told[key] = getattr(seats, key)(market, action.astype(np.float64))
-        return self.play.observe_role(role, **told)[0, k]
+        now = (role, market.t, *told)
+        if self._seen[0] != now:  # the agents of a level see alike what has been announced
+            self._seen = now, self.play.observe_role(role, **told)[0]
+        return self._seen[1][k].copy()
 
     def step(self, action: np.ndarray | None) -> None:
         """Act for the agent whose turn it is.
@@ -261,6 +265,7 @@ class MarketAECEnv(_Agents, AECEnv[str, np.ndarray, np.ndarray]):
         actions = self._actions(self._given)
         self._given = {}
         play.seats.play(play.market, actions)
+        self._seen = (), np.empty(0)
         self.rewards = self._rewards()
         info: dict[str, Any] = dict(play.hour_info())
         if play.done:
@@ -269,6 +274,16 @@ class MarketAECEnv(_Agents, AECEnv[str, np.ndarray, np.ndarray]):
         self.infos = {name: dict(info) for name in self.agents}
         self.agent_selection = self.agents[0]
         self._accumulate_rewards()
+
+    def restore_state(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save_state` returned, at the beginning of an hour.
+
+        Raises:
+            StateError: It is of an environment with other options.
+        """
+        self.reset()
+        super().restore_state(saved)
+        self._seen = (), np.empty(0)
 
     def _readable(self, agent: str, action: Any) -> np.ndarray:
         """The action, refused at once where it cannot be played."""
