@@ -44,7 +44,8 @@ def scores_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     height = 1.5 + 0.42 * lines + 0.75 * len(roles)
     with picture(path, 9.6, height) as figure:
         figure.text(
-            0.02, 1.0 - 0.38 / height, "Scores in the market: 0 uncontrolled, 100 optimum or best known",
+            0.02, 1.0 - 0.38 / height,
+            "Scores in the market: 0 uncontrolled, 100 optimum or best known",
             fontsize=14, fontweight="bold", color=INK,
         )  # fmt: skip
         panels = figure.subplots(
