@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval."""
+    """A mean and its interval, of 95 % where nothing else is said."""
 
     mean: float
     low: float
@@ -73,3 +74,43 @@ def mean_interval(episodes: ArrayLike, seed: int = 0) -> Interval:
     means = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def normal_interval(episodes: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of many independent episodes with the interval of its normal limit."""
+    values = np.asarray(episodes, dtype=np.float64)
+    half = _half_width(values, level)
+    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def paired_score(
+    policy_eur: Floats, zero_eur: Floats, best_eur: Floats, level: float = 0.95
+) -> Interval:
+    """``100 * (policy - zero) / (best - zero)`` of earnings, a ratio of sums, of many episodes.
+
+    The interval is that of the normal limit (delta method): what the three share in an episode
+    cancels.
+
+    Args:
+        policy_eur: Earned in each episode under the policy, shape (n,), EUR.
+        zero_eur: Likewise by what scores 0.
+        best_eur: Likewise by what scores 100.
+        level: Of the interval.
+
+    Raises:
+        ScenarioError: There is nothing to gain on these episodes.
+    """
+    gain, worth = policy_eur - zero_eur, best_eur - zero_eur
+    if not worth.sum() > 1e-9:
+        raise ScenarioError(
+            f"the reference earns {worth.mean():.2e} EUR more than what scores 0; expected "
+            "something to gain. Play more days."
+        )
+    ratio = float(gain.sum() / worth.sum())
+    half = _half_width(gain - ratio * worth, level) / worth.mean()
+    return Interval(100.0 * ratio, 100.0 * (ratio - half), 100.0 * (ratio + half))
+
+
+def _half_width(values: Floats, level: float) -> float:
+    spread = float(values.std(ddof=1)) / float(np.sqrt(len(values)))
+    return NormalDist().inv_cdf(0.5 + 0.5 * level) * spread

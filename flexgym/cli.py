@@ -25,6 +25,7 @@ COMMANDS = {
             "household": "flexgym.evaluate.household",
             "feeder": "flexgym.evaluate.feeder",
             "privacy": "flexgym.evaluate.privacy",
+            "market": "flexgym.evaluate.market",
         },
     ),
     "reproduce": (

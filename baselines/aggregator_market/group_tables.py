@@ -58,7 +58,7 @@ def group_reference(problem: GroupProblem) -> GroupReference:
     Args:
         problem: The day and who acts.
     """
-    stored = json.loads((FOLDER / "certificates.json").read_text()).get(_name(problem))
+    stored = _certificates().get(_name(problem))
     if stored is None:
         program = group_program(*_parts(problem), role=problem.role)
         linear = _tuned(problem)
@@ -73,6 +73,46 @@ def group_reference(problem: GroupProblem) -> GroupReference:
     )
 
 
+def ships(problem: GroupProblem) -> bool:
+    """Whether the reference of a day comes with the package."""
+    return _name(problem) in _certificates()
+
+
+def kept_program(
+    problem: GroupProblem, folder: Path | None = None, points: int = 141
+) -> GroupProgram:
+    """The table of a day that does not ship, solved once and kept.
+
+    Args:
+        problem: The day and who acts.
+        folder: Where tables are kept and looked up; None keeps none.
+        points: Grid of what is owed.
+    """
+    path = folder and folder / f"{_name(problem)}-{problem.group.share:.9f}-{points}.npz"
+    if path and path.is_file():
+        return GroupProgram.load(path)
+    program = group_program(*_parts(problem), role=problem.role, points=points)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        program.save(path)
+    return program
+
+
+def linear_rule(problem: GroupProblem) -> LinearRule:
+    """The linear rule that was tuned for `CERTIFIED` customers, or one tuned now.
+
+    Its inputs are means, so weights serve groups of other sizes.
+
+    Args:
+        problem: The day and who acts.
+    """
+    certified = replace(problem, group=Group(CERTIFIED, problem.group.share))
+    if not ships(certified):
+        return _tuned(problem)
+    w0, w1, w2, w3 = _certificates()[_name(certified)]["linear_weights"]
+    return LinearRule.of(problem, (w0, w1, w2, w3))
+
+
 def shipped_problems() -> list[GroupProblem]:
     """Days whose reference ships: 67 customers, certified, and all 289."""
     source = case33_day()
@@ -84,6 +124,10 @@ def shipped_problems() -> list[GroupProblem]:
         for role in ("aggregator", "directive")
         for T in TEMPERATURES
     ]
+
+
+def _certificates() -> dict[str, dict]:
+    return json.loads((FOLDER / "certificates.json").read_text())
 
 
 def _number(stored: float | None) -> float:

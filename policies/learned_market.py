@@ -1,0 +1,88 @@
+"""Policies of the market that were trained: they see their role's observation and nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flexgym.envs.aggregator_market.observation import Observer
+from flexgym.envs.aggregator_market.roles import Role, Seats
+from flexgym.envs.aggregator_market.simulation import MarketSimulation
+from flexgym.envs.errors import RunError
+from flexgym.envs.household.params import Floats
+from flexgym.policies.learned import load_model, read_config
+from flexgym.policies.market import MarketPolicy
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+
+class LearnedMarket:
+    """A trained SB3 policy of the DSO or of aggregators, who share it; without exploration.
+
+    Args:
+        model: The model.
+        role: Who acts.
+        name: For tables.
+    """
+
+    def __init__(self, model: BaseAlgorithm, role: Role, name: str) -> None:
+        self.model, self.name = model, name
+        self.role: Role = role
+
+    def begin(self, market: MarketSimulation) -> None:
+        """Check that the observation is the one it was trained on.
+
+        Raises:
+            RunError: It has another length.
+        """
+        self._seats = Seats(market.scenario, (self.role,))
+        self._observer = Observer(self._seats)
+        wanted, given = self.model.observation_space.shape, (len(self._observer.names(self.role)),)
+        if wanted != given:
+            raise RunError(
+                f"{self.name} expects observations of shape {wanted}; {self.role} of the scenario "
+                f"{market.scenario.name} give {given}. Play it in the role and the scenario it "
+                "was trained for."
+            )
+
+    def act(self, market: MarketSimulation) -> Floats:
+        """See `MarketPolicy`."""
+        seen = self._observer.observe(market, self.role)
+        n, agents = seen.shape[:2]
+        action, _ = self.model.predict(seen.reshape(n * agents, -1), deterministic=True)
+        played = np.asarray(action, dtype=np.float64).reshape(n, agents, -1)
+        if self.role == "dso":
+            return self._seats.directive(market, played)
+        return self._seats.quote(market, played)
+
+
+def load_market_policy(source: str, role: Role) -> MarketPolicy:
+    """A policy from where it lies.
+
+    Args:
+        source: A folder with ``best.zip`` (and ``config.yaml``, where it is no PPO), a ``.zip``
+            file of PPO, or ``module:callable``, called with the role.
+        role: ``"dso"`` or ``"aggregators"``.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    path = Path(source)
+    module, _, name = source.partition(":")
+    if name and not path.exists():
+        try:
+            return getattr(import_module(module), name)(role)
+        except (ImportError, AttributeError) as error:
+            raise RunError(
+                f"got the policy {source} ({error}); expected a folder, a .zip file or "
+                "module:callable."
+            ) from error
+    if path.is_dir():
+        known = (path / "config.yaml").is_file()
+        algorithm = read_config(path)["algorithm"] if known else "ppo"
+        return LearnedMarket(load_model(path / "best.zip", algorithm), role, f"learned {path.name}")
+    return LearnedMarket(load_model(path, "ppo"), role, f"learned {path.stem}")
