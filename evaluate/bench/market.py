@@ -76,7 +76,8 @@ def measure(repeats: int, markets: int, seed: int) -> list[dict[str, Any]]:
     def batch(scenario: str, learners: str, **options: Any) -> Callable[[], Any]:
         env = MarketRowsVectorEnv(markets, learners, scenario=scenario, **options)
         env.reset(seed=seed)
-        actions = rng.uniform(-1.0, 1.0, (HOURS, *env.action_space.shape)).astype(np.float32)
+        shape = (HOURS, env.num_envs, 1)
+        actions = rng.uniform(-1.0, 1.0, shape).astype(np.float32)
 
         def day() -> None:
             for played in actions:
