@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flexgym.policies.feeder import FeederPolicy
 
 _LINES = (COLOURS["quiet"], COLOURS["meter"], COLOURS["import"], COLOURS["battery"], COLOURS["pv"])
+_TELLING = ("unmanaged", "selfish", "menus-forecast", "menus-coordinated", "centralised")
 
 
 def feeder_pictures(
@@ -72,8 +73,12 @@ def power_picture(path: Path, days: FeederDays, played: Sequence[Days]) -> None:
     Args:
         path: PNG to write.
         days: What was played.
-        played: What happened, one a policy.
+        played: What happened, one a policy; of more than five, those of `_TELLING` come first.
     """
+    telling = [one for name in _TELLING for one in played if one.policy == name]
+    rest = [one for one in played if one.policy not in _TELLING]
+    if len(played) > len(_LINES):
+        played = (telling + rest)[: len(_LINES)]
     scenario = days.scenario
     rating = float(scenario.network.trafo_rating_kva.sum())
     with picture(path, 9.6, 6.6) as figure:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate import privacy_tables
+from flexgym.evaluate import market_tables, privacy_tables
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
 from flexgym.evaluate.feeder_tables import markdown_tables
+from flexgym.evaluate.ising import tables as ising_tables
 from flexgym.evaluate.report import markdown_table, update_block
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,10 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("bench-clearing", "bench-clearing", bench.markdown_table, "docs/menus.md"),
         ("bench-feeder", "bench-feeder", bench.markdown_table, "docs/feeder.md"),
         ("bench-grid", "bench-grid", grid.markdown_table, "docs/feeder.md"),
+        ("bench-ising", "bench-ising", bench.markdown_table, "docs/market.md"),
+        ("bench-market", "bench-market", bench.markdown_table, "docs/market.md"),
+        ("market", "market", market_tables.markdown_tables, "docs/market.md"),
+        ("ising", "ising", ising_tables.markdown_tables, "docs/market.md"),
     ],
 )
 def test_tables_are_those_on_file(block, folder, table, document):
