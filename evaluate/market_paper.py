@@ -32,9 +32,9 @@ from flexgym.evaluate.score import normal_interval
 PAPER = "Days of the paper"
 SHIFTABLE, BALANCED = "shiftable loads, (23)", "self-sufficiency, (22)"
 ATTEMPTS = 10_000
-"""Of each hour's chain, as in most of the paper's runs; at the critical temperature."""
+"""Of each hour's chain, as in the paper's figure 4; at the critical temperature."""
 FIELD = 0.5
-"""Directive of the self-sufficient network, as in the paper's figure 6."""
+"""Directive of the self-sufficient network; our choice, the paper's value is lost."""
 INCENTIVE = 0.3
 """Field of one EUR/MWh above the price of the hour that program (31) splits."""
 KEPT = 0.01

@@ -89,6 +89,8 @@ class _Agents:
         """Everything needed to go on from here, between two hours."""
         if self.np_random is None:
             raise ActionError("save_state was called before a day; call reset first.")
+        if getattr(self, "_given", None):
+            raise ActionError("save_state was called within an hour; expected none has acted yet.")
         return {**self.play.market.save(), "rng": self.np_random.bit_generator.state}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
@@ -133,8 +135,9 @@ class MarketParallelEnv(_Agents, ParallelEnv[str, np.ndarray, np.ndarray]):
     **Reward** in EUR. ``"own"``: own money by equations (24) to (26); a learning bus or consumer,
     or else a learning aggregator, or else the DSO also settles what is owed at the end. All levels
     together get the welfare, less directive, voltages and settlement. ``"welfare"``: what is gained
-    at the real-time price by the consumers that an agent moves; the default where the DSO learns
-    alone.
+    at the real-time price by the consumers that an agent moves, so that levels do not add up. By
+    default own money where there is some to earn: the DSO has none without purchases, nor have
+    buses and consumers of silent aggregators.
 
     **Info** of every agent: the hour by `HOUR_NAMES`, after the last hour ``totals``.
 
@@ -144,8 +147,8 @@ class MarketParallelEnv(_Agents, ParallelEnv[str, np.ndarray, np.ndarray]):
         scenario: A `MarketScenario`, or the name of one.
         learners: Levels that learn: any of ``"dso"``, ``"aggregators"``, and ``"buses"`` or
             ``"consumers"``.
-        others: Functions of the market by level: directives (n,), quotes (n, K) in EUR/MWh,
-            magnetisations (n, 32).
+        others: Functions of the market by level: directives (n,), quotes (n, K) in EUR/MWh within
+            (10), magnetisations (n, 32). Each is asked once an hour, after the levels above.
         render_mode: Must be None.
         **options: ``reward``, ``purchases``, ``power_flow``, and those of `MarketScenario.create`.
 

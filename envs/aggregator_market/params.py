@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
@@ -50,8 +51,8 @@ class Herding:
         _number(self.incentive, "incentive", 0.0)
         _number(self.shadow_price_eur_per_mwh, "shadow_price_eur_per_mwh")
         _number(self.rebound_eur_per_mwh_h, "rebound_eur_per_mwh_h", 0.0)
-        _number(self.most_owed_h, "most_owed_h", 0.0)
-        if not isinstance(self.sweeps, int) or self.sweeps < 1:
+        _number(self.most_owed_h, "most_owed_h", 0.1)
+        if not isinstance(self.sweeps, int) or isinstance(self.sweeps, bool) or self.sweeps < 1:
             raise ScenarioError(f"sweeps is {self.sweeps!r}; expected a whole number >= 1.")
 
 
@@ -68,8 +69,9 @@ class Tariffs:
         most_directive: Largest absolute field of the DSO's directive.
         directive_step: Directives are whole multiples of it.
         directive_eur_per_mwh: What a directive costs per unit of field and MWh of load.
-        shortage_eur_per_mwh: Price of the energy that is still owed at the end of the day; what
-            was consumed too much earns nothing.
+        shortage_eur_per_mwh: Price at which loads buy from the DSO, and so of the energy that is
+            still owed at the end of the day; what was consumed too much earns nothing. Below what
+            flexibility earns in an hour, owing pays.
     """
 
     lowest_quote_eur_per_mwh: float = 10.0
@@ -131,7 +133,10 @@ class Day:
 
     def __post_init__(self) -> None:
         for name in ("source_percent", "rtem_eur_per_mwh"):
-            values = np.asarray(getattr(self, name), dtype=np.float64)
+            try:
+                values = np.asarray(getattr(self, name), dtype=np.float64)
+            except (TypeError, ValueError):
+                values = np.empty(0)
             if values.shape != (HOURS,) or not np.isfinite(values).all():
                 raise ScenarioError(
                     f"{name} has shape {values.shape}; expected {HOURS} finite numbers."
@@ -178,7 +183,8 @@ class Group:
 
 
 def _number(value: float, name: str, low: float = -math.inf, high: float = math.inf) -> None:
-    if not isinstance(value, int | float) or not low <= value <= high or not math.isfinite(value):
+    real = isinstance(value, Real | np.floating | np.integer) and not isinstance(value, bool)
+    if not real or not low <= value <= high or not math.isfinite(value):
         raise ScenarioError(
             f"{name} is {value!r}; expected a finite number from {low:g} to {high:g}."
         )

@@ -68,6 +68,8 @@ class MarketPlay:
             world = scenario
         else:
             world = MarketScenario.create(scenario, **options)
+        if not isinstance(power_flow, bool):
+            raise ScenarioError(f"power_flow is {power_flow!r}; expected True or False.")
         self.seats = Seats(world, learners, others, reward, purchases)
         self.market = MarketSimulation(world, n, payer=self.seats.payer, power_flow=power_flow)
         self.observer, self.n = Observer(self.seats), n

@@ -12,7 +12,7 @@ from flexgym.envs.aggregator_market.dynamics import directed, quoted
 from flexgym.envs.aggregator_market.scenario import MarketScenario
 from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.compiled import compiled
-from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.errors import ActionError, PriceBoundError, ScenarioError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
 
@@ -22,8 +22,8 @@ ROLES: tuple[Role, ...] = ("dso", "aggregators", "buses", "consumers")
 REWARDS = ("own", "welfare")
 """Own money; or what the whole market gains from the part of it that an agent moves."""
 Behaviour = Callable[[MarketSimulation], Floats]
-"""What a role does when it does not learn: directives (n,), quotes (n, K) in EUR/MWh, or
-magnetisations (n, B)."""
+"""What a role does when it does not learn: directives (n,), quotes (n, K) in EUR/MWh within (10),
+or magnetisations (n, B). It is asked once an hour, when the levels above have announced theirs."""
 
 
 class Seats:
@@ -36,9 +36,11 @@ class Seats:
     Args:
         scenario: The market.
         learners: Roles that learn.
-        others: What the other roles do; by default the DSO is silent, aggregators quote the
-            shadow price, at which consumers do not care, and consumers herd.
-        reward: One of `REWARDS`; None is own money, or welfare where the DSO learns alone.
+        others: What the other roles do; by default the DSO is silent, aggregators are silent,
+            which is a quote of the shadow price, at which consumers do not care, whatever (10)
+            allows, and consumers herd.
+        reward: One of `REWARDS` for all; None is own money where there is some to earn: welfare
+            for a DSO without purchases, and for buses and consumers of silent aggregators.
         purchases: Whether buses also choose what they buy from the DSO and sell on.
 
     Raises:
@@ -53,6 +55,9 @@ class Seats:
         reward: str | None = None,
         purchases: bool = False,
     ) -> None:
+        listed = isinstance(learners, Sequence) and all(isinstance(r, str) for r in learners)
+        if not listed:
+            raise ScenarioError(f"learners is {learners!r}; expected names of {', '.join(ROLES)}.")
         named = (learners,) if isinstance(learners, str) else tuple(learners)
         unknown = sorted(set(named) - set(ROLES))
         if unknown or not named or len(set(named)) < len(named):
@@ -62,6 +67,10 @@ class Seats:
         if {"buses", "consumers"} <= set(named):
             raise ScenarioError("learners has buses and consumers; expected one of them.")
         self.roles: tuple[Role, ...] = tuple(role for role in ROLES if role in named)
+        if not isinstance(others, Mapping | None) or not all(
+            map(callable, (others or {}).values())
+        ):
+            raise ScenarioError(f"others is {others!r}; expected a mapping of roles to functions.")
         self.others = dict(others or {})
         strange = sorted(set(self.others) - set(ROLES[:3])) or sorted(
             set(self.others) & set(self.roles)
@@ -73,9 +82,11 @@ class Seats:
             )
         if "buses" in self.others and "consumers" in self.roles:
             raise ScenarioError("others has buses, but consumers learn; expected one of them.")
-        self.reward = reward or ("welfare" if self.roles == ("dso",) else "own")
-        if self.reward not in REWARDS:
+        if reward not in (None, *REWARDS):
             raise ScenarioError(f"reward is {reward!r}; expected one of {', '.join(REWARDS)}.")
+        if not isinstance(purchases, bool):
+            raise ScenarioError(f"purchases is {purchases!r}; expected True or False.")
+        self._reward = reward
         if purchases and "buses" not in self.roles:
             raise ScenarioError("purchases is set, but no buses learn; expected learners of them.")
         self.scenario, self.purchases = scenario, purchases
@@ -96,30 +107,70 @@ class Seats:
         """Who settles what is owed: the lowest level that learns."""
         return self.roles[-1]
 
+    def reward(self, role: Role) -> str:
+        """Which of `REWARDS` a role gets."""
+        if self._reward is not None:
+            return self._reward
+        if role == "dso":
+            return "own" if self.purchases else "welfare"
+        paid = role == "aggregators" or "aggregators" in (*self.roles, *self.others)
+        return "own" if paid else "welfare"
+
     def n_actions(self, role: Role) -> int:
         """Entries of an agent's action."""
         return 2 if role == "buses" and self.purchases else 1
 
     def directive(self, market: MarketSimulation, action: Floats | None) -> Floats:
-        """Directives, shape (n,): of the learner's actions (n, 1, 1) or of who acts instead."""
+        """Directives, shape (n,): of the learner's actions (n, 1, 1) or of who acts instead.
+
+        They are announced in the market. Who does not learn is asked once an hour.
+        """
         rules = self.scenario.tariffs
         if action is not None:
-            return _directives(action[:, 0, 0], rules.most_directive, rules.directive_step)
-        return self._other("dso", market, np.zeros(market.n))
+            told = _directives(action[:, 0, 0], rules.most_directive, rules.directive_step)
+        elif "directive" in market.announced:
+            return market.announced["directive"]
+        else:
+            told = self._other("dso", market, np.zeros(market.n))
+        market.announce(directive=told)
+        return told
 
     def quote(self, market: MarketSimulation, action: Floats | None) -> Floats:
-        """Quotes, shape (n, K), EUR/MWh."""
+        """Quotes, shape (n, K), EUR/MWh; see `directive`.
+
+        Raises:
+            PriceBoundError: Aggregators that do not learn quote outside of (10).
+        """
         rules, silent = self.scenario.tariffs, self.scenario.herding.shadow_price_eur_per_mwh
         if action is not None:
-            return _quotes(
+            told = _quotes(
                 action[:, :, 0], market.rtem, rules.lowest_quote_eur_per_mwh,
                 rules.highest_quote_eur_per_mwh, rules.quote_step_eur_per_mwh, rules.profit_factor,
             )  # fmt: skip
-        shape = (market.n, self.scenario.n_aggregators)
-        return self._other("aggregators", market, np.full(shape, silent))
+        elif "quote" in market.announced:
+            return market.announced["quote"]
+        else:
+            shape = (market.n, self.scenario.n_aggregators)
+            told = self._other("aggregators", market, np.full(shape, silent))
+            top = market.rtem[:, None] / rules.profit_factor
+            if "aggregators" in self.others and not ((told >= 0.0) & (told <= top + 1e-9)).all():
+                raise PriceBoundError(
+                    f"aggregators quote {told.min():g} to {told.max():g} EUR/MWh; expected 0 to "
+                    f"the real-time price over {rules.profit_factor:g}, now {top.min():g} or more."
+                )
+        market.announce(quote=told)
+        return told
 
     def _other(self, role: str, market: MarketSimulation, usual: Floats) -> Floats:
-        return self.others[role](market) if role in self.others else usual
+        if role not in self.others:
+            return usual
+        try:
+            found = np.asarray(self.others[role](market), dtype=np.float64)
+            return np.array(np.broadcast_to(found, usual.shape))
+        except (TypeError, ValueError) as error:
+            raise ActionError(
+                f"what {role} do cannot be read ({error}); expected numbers of shape {usual.shape}."
+            ) from error
 
     def play(self, market: MarketSimulation, actions: Mapping[Role, Floats]) -> Floats:
         """Play an hour.
@@ -187,11 +238,11 @@ class Seats:
         share = scenario.flexible / scenario.customers.sum()
         if role == "consumers":
             moved = market.spins / scenario.customers.sum()
-            if self.reward == "welfare":
+            if self.reward(role) == "welfare":
                 return money.worth(moved)
             of = scenario.aggregator[scenario.bus_of]
             return money.energy_mwh * market.quote[:, of] * moved
-        if self.reward == "welfare":
+        if self.reward(role) == "welfare":
             if role == "buses":
                 return money.worth(share * market.magnetisation)
             each = np.array([group.share for group in scenario.groups])

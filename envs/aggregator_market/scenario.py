@@ -89,6 +89,11 @@ class MarketScenario:
     households: Households | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (("day", Day), ("herding", Herding), ("tariffs", Tariffs)):
+            if not isinstance(getattr(self, name), kind):
+                raise ScenarioError(
+                    f"{name} is {getattr(self, name)!r}; expected a {kind.__name__}."
+                )
         B = len(self.bus)
         for name in ("customers", "flexible", "aggregator", "kvar_per_kw"):
             part = getattr(self, name)
@@ -113,8 +118,17 @@ class MarketScenario:
             raise ScenarioError(
                 f"coupling is {self.coupling!r}; expected one of {', '.join(COUPLINGS)}."
             )
+        top = float(self.day.rtem.min()) / self.tariffs.profit_factor
+        if top < self.tariffs.lowest_quote_eur_per_mwh:
+            raise ScenarioError(
+                f"the real-time price falls to {float(self.day.rtem.min()):g} EUR/MWh, which "
+                f"leaves {top:g} for quotes; expected at least the lowest quote, "
+                f"{self.tariffs.lowest_quote_eur_per_mwh:g}. Lower it in the tariffs."
+            )
         low, high = self.band_pu
-        if not 0.0 <= low < high or not 0.0 <= self.voltage_eur_per_pu_h < np.inf:
+        price = self.voltage_eur_per_pu_h
+        known = isinstance(price, int | float) and not isinstance(price, bool)
+        if not 0.0 <= low < high or not known or not 0.0 <= price < np.inf:
             raise ScenarioError(
                 f"band_pu is {self.band_pu} and voltage_eur_per_pu_h "
                 f"{self.voltage_eur_per_pu_h}; expected lowest < highest and a price >= 0."
@@ -154,7 +168,7 @@ class MarketScenario:
         Raises:
             ScenarioError: Unknown name, or a part that does not fit.
         """
-        if scenario not in SCENARIOS:
+        if not isinstance(scenario, str) or scenario not in SCENARIOS:
             raise ScenarioError(
                 f"scenario is {scenario!r}; expected one of {', '.join(SCENARIOS)}."
             )
@@ -165,7 +179,7 @@ class MarketScenario:
         network = Network.from_pandapower(net)
         loads = net.load.sort_values("bus")
         customers = data.customers.copy()
-        kind: CouplingKind = coupling or chosen.get("coupling", "aggregator")
+        kind: CouplingKind = chosen.get("coupling", "aggregator") if coupling is None else coupling
         if aggregators is not None:
             of = _partition(aggregators, len(customers))
         elif kind == "lattice":
@@ -185,7 +199,9 @@ class MarketScenario:
         if day is None:
             day = rolled(synthetic_day(), MORNING) if households else synthetic_day()
         if herding is None:
-            herding = Herding(temperature=temperature or chosen["temperature"])
+            herding = Herding(
+                temperature=chosen["temperature"] if temperature is None else temperature
+            )
         return cls(
             network=network,
             bus=network.columns(loads.bus.tolist()),
@@ -195,7 +211,7 @@ class MarketScenario:
             kvar_per_kw=(loads.q_mvar / loads.p_mw).to_numpy(np.float64),
             day=day,
             herding=herding,
-            tariffs=tariffs or Tariffs(),
+            tariffs=Tariffs() if tariffs is None else tariffs,
             coupling=kind,
             voltage_eur_per_pu_h=voltage_eur_per_pu_h,
             name=scenario,
@@ -314,7 +330,10 @@ def draw(scenario: MarketScenario, rngs: Sequence[np.random.Generator]) -> Draws
 
 
 def _partition(aggregators: ArrayLike, buses: int, renumber: bool = False) -> Ints:
-    of = np.asarray(aggregators)
+    try:
+        of = np.asarray(aggregators)
+    except ValueError:  # ragged
+        of = np.empty(0)
     if of.shape != (buses,) or of.dtype.kind not in "iu":
         raise ScenarioError(
             f"aggregators has shape {of.shape} and type {of.dtype}; expected one whole number for "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ _STATE = (
 )  # fmt: skip
 
 
+_DERIVED = ("state", "rtem", "up", "group_magnetisation")
+
+
 class MarketSimulation:
     """n markets, each on its own day, all in the same hour.
 
@@ -46,8 +50,9 @@ class MarketSimulation:
         spin_owed_percent: Likewise of every consumer, shape (n, S), where they are the payers, else
             (n, 0).
         owed_percent: Likewise of all consumers of an aggregator, shape (n, K), %.
-        directive: Of the last hour, shape (n,); 0 before the first.
-        quote: Of the last hour, shape (n, K), EUR/MWh; the shadow price before the first.
+        directive: Of this hour once it is announced, else of the last, shape (n,); 0 at first.
+        quote: Likewise, shape (n, K), EUR/MWh; the shadow price at first.
+        announced: What has been announced for this hour: "directive", "quote".
         hour: What happened in the last hour, shape (n, names), columns `HOUR_NAMES`.
         episode: Its sum over the hours so far; extremes of voltages are the day's.
         money: Who got what in the last hour.
@@ -111,7 +116,8 @@ class MarketSimulation:
             self._directed = float(np.delete(self._share, self._with_houses).sum())
 
     def __getattr__(self, name: str) -> Any:
-        if name in (*_STATE, "hour", "money", "settled", "v_pu"):
+        # Properties end here, too, when they need what is not there.
+        if name in (*_STATE, "hour", "money", "settled", "v_pu", "announced", *_DERIVED):
             raise ResetNeededError(f"{name} is not there before an episode; call reset first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -130,7 +136,7 @@ class MarketSimulation:
         draws = draw(self.scenario, rngs)
         n, B, K = self.n, len(self.scenario.bus), self.scenario.n_aggregators
         self.price_state, self.spins, self.stream = draws.price_state, draws.spins, draws.stream
-        self.t = 0
+        self.t, self.announced = 0, dict[str, Floats]()
         self.owed_percent, self.bus_owed_percent = np.zeros((n, K)), np.zeros((n, B))
         self.directive = np.zeros(n)
         self.quote = np.full((n, K), self.scenario.herding.shadow_price_eur_per_mwh)
@@ -146,6 +152,16 @@ class MarketSimulation:
         if self.houses is not None:
             self.houses.begin(rngs)
             self.magnetisation[:, self._with_houses] = 0.0
+
+    def announce(self, **levels: Floats) -> None:
+        """Tell the levels below what the DSO or the aggregators will do this hour.
+
+        Args:
+            **levels: ``directive``, shape (n,), or ``quote``, shape (n, K), EUR/MWh.
+        """
+        self.announced.update(levels)
+        for name, value in levels.items():
+            setattr(self, name, value)
 
     @property
     def done(self) -> bool:
@@ -255,7 +271,7 @@ class MarketSimulation:
             self.spin_owed_percent = self.spin_owed_percent + percent * self.spins
         self.settled = self._settled() if t == HOURS - 1 else np.zeros_like(self.settled)
         self._write(directive, energy, percent, dropped)
-        self.t += 1
+        self.t, self.announced = self.t + 1, {}
         return self.hour
 
     def _herd(self, directive: Floats, quote: Floats) -> None:
@@ -336,14 +352,25 @@ class MarketSimulation:
         """Everything needed to go on from here."""
         kept = {name: np.copy(getattr(self, name)) for name in _STATE}
         houses = {} if self.houses is None else {"houses": self.houses.save()}
-        return {"t": self.t, **kept, **houses}
+        return {"t": self.t, "market": self._signature, **kept, **houses}
+
+    @property
+    def _signature(self) -> str:
+        """What a saved state must have been saved by."""
+        scenario = self.scenario
+        parts = (scenario.day, scenario.herding, scenario.tariffs, scenario.coupling)
+        arrays = (scenario.customers, scenario.flexible, scenario.aggregator)
+        text = repr((*parts, *(array.tolist() for array in arrays), self.payer))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned, identically.
 
         Raises:
-            StateError: It is of a market with other options.
+            StateError: It is of a market with other options, or damaged.
         """
+        if not isinstance(saved, Mapping):
+            raise StateError(f"the state is a {type(saved).__name__}; expected what save returned.")
         n, S, B = self.n, len(self.scenario.bus_of), len(self.scenario.bus)
         K = self.scenario.n_aggregators
         shapes = {
@@ -359,10 +386,26 @@ class MarketSimulation:
                     f"{name} of the state has shape {found}; expected {shape}. "
                     "Restore what save_state of an environment with the same options returned."
                 )
+        t = saved.get("t")
+        if saved.get("market") != self._signature:
+            raise StateError(
+                "the state was saved by a market with another scenario or other learners; expected "
+                "one of this market. Make the environment with the same options."
+            )
+        # Extremes of voltages are infinite before the first hour; any random bits will do.
+        checked = [saved[name] for name in _STATE if name not in ("stream", "episode")]
+        if not isinstance(t, int | np.integer) or not 0 <= t <= HOURS:
+            raise StateError(f"t of the state is {t!r}; expected an hour from 0 to {HOURS}.")
+        states = len(self.scenario.day.price.factors)
+        sound = all(bool(np.isfinite(part).all()) for part in checked)
+        sound &= bool(np.isin(saved["spins"], (-1, 1)).all())
+        sound &= bool(np.isin(saved["price_state"], np.arange(states)).all())
+        if not sound:
+            raise StateError("the state has spins, prices or energies out of their range.")
         self.begin([np.random.default_rng(0)] * n)
         for name in _STATE:
             setattr(self, name, np.copy(saved[name]))
-        self.t = int(saved["t"])
+        self.t = int(t)
         if self.houses is not None:
             self.houses.restore(saved.get("houses"))
 

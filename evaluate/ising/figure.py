@@ -20,7 +20,7 @@ CRITICAL = 2.0 / math.log(1.0 + math.sqrt(2.0))
 SIDE = 17
 """Rows and columns of the lattice on which the customers stand."""
 ITERATIONS = 10_000
-"""Attempts to flip a spin in most of the paper's runs."""
+"""Attempts to flip a spin, as the paper has them for figure 4."""
 
 Verdict = Literal["yes", "partly", "no", "cannot be compared"]
 Watch = Callable[..., Iterable[Any]]

@@ -18,7 +18,7 @@ from flexgym.envs.aggregator_market.observation import PRICE_SCALE
 from flexgym.envs.aggregator_market.params import HOURS
 from flexgym.envs.aggregator_market.scenario import MarketScenario
 from flexgym.envs.aggregator_market.vector_env import MarketRowsVectorEnv
-from flexgym.envs.errors import ActionError, ScenarioError, StateError
+from flexgym.envs.errors import ActionError, PriceBoundError, ScenarioError, StateError
 from flexgym.train.vec_env import BatchedVecEnv
 
 IDS = ("flexgym/Aggregator-v0", "flexgym/Directive-v0")
@@ -178,7 +178,7 @@ def test_others_act_for_levels_that_do_not_learn():
         return np.full((market.n, 3), 12.0 + market.t)
 
     env = aggregator_market_v0.parallel_env(
-        learners=("buses",), others={"aggregators": quotes, "dso": lambda m: np.full(m.n, 0.5)}
+        learners=("buses",), others={"aggregators": quotes, "dso": lambda m: 0.5}
     )
     observations, _ = env.reset(seed=0)
     names = env.observation_names("bus_2")
@@ -191,11 +191,67 @@ def test_others_act_for_levels_that_do_not_learn():
         assert rewards["bus_2"] == pytest.approx((12.0 + t) * energy * 8 / 289)
 
 
+def test_levels_that_do_not_learn_hear_those_above():
+    """A reference bus answers this hour's quote; each behaviour is asked once an hour."""
+    heard, asked, rng = [], [], np.random.default_rng(0)
+
+    def buses(market):
+        heard.append(float(market.quote[0, 0]))
+        return np.ones((market.n, 32))
+
+    env = aggregator_market_v0.parallel_env(
+        scenario="ordered", learners=("aggregators",), others={"buses": buses}
+    )
+    env.reset(seed=0)
+    for action in (1.0, -1.0, 1.0):
+        env.step({"aggregator_1": np.array([action])})
+        assert heard[-1] == env.play.market.quote[0, 0]
+    assert heard[0] == heard[2] > heard[1] == 10.0
+
+    def quotes(market):
+        asked.append(market.t)
+        return rng.uniform(10.0, 17.0, (market.n, 1))
+
+    env = aggregator_market_v0.parallel_env(
+        scenario="ordered", learners=("buses",), others={"aggregators": quotes}
+    )
+    seen, _ = env.reset(seed=0)
+    at = env.observation_names(env.possible_agents[0]).index("quote")
+    for t in range(3):
+        told = seen[env.agents[0]][at]
+        seen, *_ = env.step(dict.fromkeys(env.agents, np.zeros(1)))
+        assert asked[: t + 1] == list(range(t + 1))
+        quoted = env.play.market.money.aggregators  # played with what was told
+        assert told * PRICE_SCALE >= 10.0
+        assert np.isfinite(quoted).all()
+    assert asked == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("quote", [1000.0, -1.0])
+def test_quotes_outside_of_the_bounds_are_refused(quote):
+    env = aggregator_market_v0.parallel_env(
+        learners=("buses",), others={"aggregators": lambda m: quote}
+    )
+    with pytest.raises(PriceBoundError, match="aggregators quote"):
+        env.reset(seed=0)
+
+
+def test_everybody_has_something_to_earn_by_default():
+    for learners, others, rewards in (
+        (("dso", "aggregators"), None, {"dso": "welfare", "aggregators": "own"}),
+        (("buses",), None, {"buses": "welfare"}),
+        (("buses",), {"aggregators": lambda m: 15.0}, {"buses": "own"}),
+        (("aggregators", "consumers"), None, {"aggregators": "own", "consumers": "own"}),
+    ):
+        seats = aggregator_market_v0.parallel_env(learners=learners, others=others).play.seats
+        assert {role: seats.reward(role) for role in seats.roles} == rewards
+
+
 def test_purchases_of_buses():
     """What a bus buys from the DSO at the retail price and sells on at the quote: (24)."""
-    env = aggregator_market_v0.parallel_env(learners=("buses",), purchases=True)
+    env = aggregator_market_v0.parallel_env(learners=("buses",), purchases=True, reward="own")
     env.reset(seed=0)
-    plain = aggregator_market_v0.parallel_env(learners=("buses",))
+    plain = aggregator_market_v0.parallel_env(learners=("buses",), reward="own")
     plain.reset(seed=0)
     assert env.action_space("bus_2").shape == (2,)
     _, rewards, *_ = env.step(dict.fromkeys(env.agents, np.array([0.0, 1.0])))
@@ -234,6 +290,11 @@ def test_saved_and_restored_through_pickle(kind):
         np.testing.assert_array_equal(step(one, action), step(other, action))
     with pytest.raises(StateError):
         other.restore_state({**one.save_state(), "rng": 7})
+    for wrong in ({"t": -3}, {"t": 99}, {"t": "a"}, {"spins": 5 * one.save_state()["spins"]}):
+        with pytest.raises(StateError):
+            other.restore_state({**one.save_state(), **wrong})
+    with pytest.raises(StateError, match="another scenario"):
+        other.restore_state({**one.save_state(), "market": "ordered"})
     with pytest.raises(StateError):
         other.restore_state({**one.save_state(), "spins": np.zeros(3)})
 
@@ -247,6 +308,17 @@ def test_saved_and_restored_through_pickle(kind):
         ({"learners": ("dso",), "others": {"dso": lambda m: 0.0}}, "that do not learn"),
         ({"learners": ("dso",), "reward": "shared"}, "reward is 'shared'"),
         ({"learners": ("dso",), "purchases": True}, "no buses learn"),
+        ({"learners": ("buses",), "purchases": "no"}, "purchases is 'no'"),
+        ({"learners": 3}, "learners is 3"),
+        ({"others": {"buses": 3}}, "mapping of roles to functions"),
+        ({"others": "dso"}, "mapping of roles to functions"),
+        ({"power_flow": "no"}, "power_flow is 'no'"),
+        ({"scenario": ["ordered"]}, "scenario is"),
+        ({"temperature": True}, "temperature is True"),
+        ({"temperature": 0}, "temperature is 0"),
+        ({"tariffs": 0}, "tariffs is 0"),
+        ({"herding": 3}, "herding is 3"),
+        ({"voltage_eur_per_pu_h": "a"}, "a price >= 0"),
         ({"learners": ("dso",), "colour": "red"}, "got the options colour"),
         ({"scenario": "hot"}, "scenario is 'hot'"),
         ({"scenario": MarketScenario.create(), "temperature": 3.0}, "got a scenario and"),

@@ -66,7 +66,7 @@ def test_the_money_of_all_levels_is_the_welfare(three, seed, payer, herd):
 
 
 def test_consumers_money_is_that_of_their_buses(three):
-    seats, market = Seats(three, ("consumers",)), begun(three, 4, payer="consumers")
+    seats, market = Seats(three, ("consumers",), reward="own"), begun(three, 4, payer="consumers")
     rng = np.random.default_rng(1)
     while not market.done:
         market.step(0.0, rng.uniform(10.0, 40.0, (4, 3)), spins=rng.choice([-1, 1], (4, 289)))
@@ -225,6 +225,7 @@ def test_groups_and_partitions():
         ({"coupling": "ring"}, "coupling is 'ring'"),
         ({"temperature": 3.0, "herding": Herding()}, "one of them"),
         ({"voltage_eur_per_pu_h": -1.0}, "a price >= 0"),
+        ({"day": Day((50,) * 24, (-5.0,) * 24)}, "which leaves -5"),
     ],
 )
 def test_scenarios_refused(options, message):
