@@ -29,7 +29,7 @@ class _Duopoly(Aggregators):
         self.game = game = checked_rules(Duopoly, game, rules, render_mode)
         names = ("own_buses", "rival_buses", "own_offer", "rival_offer", "days_left", "own_turn")
         super().__init__(game.offers, names, 2, 1.0)
-        if isinstance(start, str) and start != "random":
+        if start is not None and start != "random" and np.shape(start) != (2,):
             raise ScenarioError(f"start is {start!r}; expected buses of both, 'random' or None.")
         if not isinstance(start, str):
             start = (game.buses - game.buses // 2, game.buses // 2) if start is None else start
@@ -66,7 +66,7 @@ class _Duopoly(Aggregators):
             for key in total:
                 total[key] += info[key]
             if self.over:
-                info["totals"] = total
+                info["totals"] = dict(total)
         rewards = {agent: infos[k]["earned_eur"] for k, agent in enumerate(self.possible_agents)}
         return rewards, dict(zip(self.possible_agents, infos, strict=True))
 
@@ -112,6 +112,7 @@ class _Duopoly(Aggregators):
         try:
             day, positions = int(saved["day"]), [int(p) for p in saved["positions"]]
             buses = np.array(saved["buses"], dtype=np.int64)
+            totals, rng = [dict(total) for total in saved["totals"]], saved["rng"]
             self.game.state(*buses[:2])
             good = 0 <= day <= self.game.days and buses.sum() == self.game.buses
             good = good and len(positions) == 2 and {*positions} <= {*range(len(self.offers))}
@@ -124,8 +125,8 @@ class _Duopoly(Aggregators):
             ) from error
         self.reset()  # type: ignore[attr-defined]
         self.day, self.buses, self.positions = day, buses, positions
-        self._totals = [dict(total) for total in saved["totals"]]
-        self.np_random.bit_generator.state = saved["rng"]  # type: ignore[union-attr]
+        self._totals = totals
+        self.np_random.bit_generator.state = rng  # type: ignore[union-attr]
         self._resume()
 
     def _resume(self) -> None:
