@@ -75,5 +75,6 @@ def register() -> None:
 _MULTI_AGENT = {
     "flexgym/feeder-v0": "flexgym.envs.feeder.parallel_env",
     "flexgym/aggregator-market-v0": "flexgym.envs.aggregator_market.parallel_env",
+    "flexgym/bus-competition-v0": "flexgym.envs.bus_competition_v0",
 }
 """Modules of the multi-agent environments by PettingZoo's id."""

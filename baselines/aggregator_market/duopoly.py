@@ -2,133 +2,22 @@
 
 Each day one of them may change its offer, the other's stands; then some buses, one after the
 other, think again. Everybody sees everything, so the game has an exact subgame-perfect
-equilibrium. (With simultaneous offers many stage games have no pure equilibrium at all.)
+equilibrium. (With simultaneous offers many stage games have no pure equilibrium at all.) The
+rules are those of `flexgym.envs.aggregator_market.competition`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.aggregator_market.competition import Duopoly, earned_eur, revision
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Duopoly:
-    """The repeated game.
-
-    A bus that thinks again weighs what each aggregator offers and how many of the other buses it
-    has: it goes to k with a chance in proportion to ``exp((offer_k + herding * share_k) /
-    noise)``. Staying out is one more such option, if there is one. Without it ``herding = 2 *
-    noise`` is critical.
-
-    Attributes:
-        offers: Shares of the real-time price that may be offered to buses, ascending, shape (g,).
-        herding: What it counts that others are there, J.
-        noise: Spread of tastes, theta.
-        outside: Offer of staying out; None is no such option.
-        buses: How many buses there are, all of the same size.
-        revisions: Buses that think again in a day.
-        days: Length of the game.
-        worth_eur: What the flexibility of all buses earns in a day, EUR.
-    """
-
-    offers: tuple[float, ...] = tuple(np.round(np.arange(0.50, 0.905, 0.02), 2).tolist())
-    herding: float = 0.0
-    noise: float = 0.1
-    outside: float | None = None
-    buses: int = 32
-    revisions: int = 8
-    days: int = 30
-    worth_eur: float = 322.291
-
-    def __post_init__(self) -> None:
-        offers = np.asarray(self.offers)
-        if offers.ndim != 1 or not 1 <= len(offers) <= 127 or not (np.diff(offers) > 0).all():
-            raise ScenarioError(f"offers are {self.offers}; expected up to 127, ascending.")
-        if not (self.noise > 0 and min(self.buses, self.revisions, self.days) >= 1):
-            raise ScenarioError(
-                f"noise is {self.noise}, buses {self.buses}, revisions {self.revisions} and days "
-                f"{self.days}; expected numbers > 0."
-            )
-
-    @cached_property
-    def members(self) -> NDArray[np.int64]:
-        """Buses of the mover and of the other in each state, shape (states, 2)."""
-        B = self.buses
-        if self.outside is None:
-            return np.array([(n, B - n) for n in range(B + 1)])
-        return np.array([(n, k) for n in range(B + 1) for k in range(B + 1 - n)])
-
-    def state(self, mover: int, other: int) -> int:
-        """Position in `members`, from the buses of the mover and of the other.
-
-        Raises:
-            ScenarioError: There is no such state.
-        """
-        found = np.flatnonzero((self.members == (mover, other)).all(axis=1))
-        if len(found) == 0:
-            raise ScenarioError(
-                f"buses are {mover} and {other}; expected at most {self.buses} together, and "
-                "exactly so many where nobody can stay out."
-            )
-        return int(found[0])
-
-    @cached_property
-    def _swapped(self) -> NDArray[np.int64]:
-        """State as the other sees it, shape (states,)."""
-        B = self.buses
-        place = np.full((B + 1, B + 1), -1)
-        place[self.members[:, 0], self.members[:, 1]] = np.arange(len(self.members))
-        return place[self.members[:, 1], self.members[:, 0]]
-
-    @cached_property
-    def _steps(self) -> tuple[NDArray[np.int64], Floats]:
-        """One revision: where to (states, 7) and with which chance (g, g, states, 7).
-
-        First axis: the mover's offer, second: the other's.
-        """
-        B, outside = self.buses, self.outside is not None
-        place = np.full((B + 3, B + 3), -1)
-        place[self.members[:, 0], self.members[:, 1]] = np.arange(len(self.members))
-        counts = np.column_stack([self.members, B - self.members.sum(axis=1)])
-        moves = [(i, j) for i in range(3) for j in range(3) if i != j]
-        where = np.repeat(np.arange(len(counts))[:, None], 1 + len(moves), axis=1)
-        chance = np.zeros((len(self.offers), len(self.offers), *where.shape))
-        for i in range(3):
-            others = counts.copy()
-            others[:, i] -= 1
-            picked = counts[:, i, None] / B * self._choice(others)
-            chance[..., 0] += picked[..., i]
-            for m in (1 + moves.index((i, j)) for j in range(3) if j != i):
-                j = moves[m - 1][1]
-                possible = (counts[:, i] > 0) & (outside or 2 not in (i, j))
-                after = others + np.eye(3, dtype=np.int64)[j]
-                where[possible, m] = place[after[possible, 0], after[possible, 1]]
-                chance[..., m] = np.where(possible, picked[..., j], 0.0)
-        return where, chance
-
-    def _choice(self, others: NDArray[np.int64]) -> Floats:
-        """Where a bus goes that sees the others so; shapes (states, 3), (g, g, states, 3)."""
-        offers = np.asarray(self.offers)
-        pull = self.herding * others / max(self.buses - 1, 1)
-        appeal = np.empty((len(offers), len(offers), len(others), 3))
-        appeal[..., 0] = offers[:, None, None] + pull[:, 0]
-        appeal[..., 1] = offers[None, :, None] + pull[:, 1]
-        appeal[..., 2] = (-np.inf if self.outside is None else self.outside) + pull[:, 2]
-        chosen = np.exp((appeal - appeal.max(axis=-1, keepdims=True)) / self.noise)
-        return chosen / chosen.sum(axis=-1, keepdims=True)
-
-    def _earned(self) -> tuple[Floats, Floats]:
-        """A day's earnings of the mover and of the other by state and own offer, (states, g)."""
-        left = self.worth_eur * (1.0 - np.asarray(self.offers))
-        share = self.members / self.buses
-        return share[:, :1] * left, share[:, 1:] * left
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +85,8 @@ def offers_paid(game: Duopoly, choice: NDArray, state: int, standing: int) -> Fl
         state: First state.
         standing: Position of the offer that stands when the game begins.
     """
-    where, chance = game._steps
-    offers, share = np.asarray(game.offers), game.members / game.buses
+    where, chance = _steps(game)
+    offers, share, swapped = np.asarray(game.offers), game.members / game.buses, _swapped(game)
     mass = np.zeros((len(share), len(offers)))
     mass[state, standing] = 1.0
     paid = np.zeros(game.days)
@@ -209,9 +98,51 @@ def offers_paid(game: Duopoly, choice: NDArray, state: int, standing: int) -> Fl
                 moved = here[:, None] * chance[p, q]
                 here = np.bincount(where.ravel(), moved.ravel(), minlength=len(here))
             paid[d] += here @ (share[:, 0] * offers[p] + share[:, 1] * offers[q])
-            later[game._swapped, p] += here
+            later[swapped, p] += here
         mass = later
     return paid
+
+
+def _place(game: Duopoly) -> NDArray[np.int64]:
+    """State by the buses of the mover and of the other, -1 where there is none."""
+    place = np.full((game.buses + 1, game.buses + 1), -1)
+    place[game.members[:, 0], game.members[:, 1]] = np.arange(len(game.members))
+    return place
+
+
+def _swapped(game: Duopoly) -> NDArray[np.int64]:
+    """State as the other sees it, shape (states,)."""
+    return _place(game)[game.members[:, 1], game.members[:, 0]]
+
+
+@lru_cache(maxsize=2)
+def _steps(game: Duopoly) -> tuple[NDArray[np.int64], Floats]:
+    """One revision: where to (states, 7) and with which chance (g, g, states, 7).
+
+    First axis: the mover's offer, second: the other's.
+    """
+    counts = np.column_stack([game.members, game.buses - game.members.sum(axis=1)])
+    pairs = np.stack(np.meshgrid(game.offers, game.offers, indexing="ij"), axis=-1)
+    moved = revision(game, pairs[:, :, None, :], counts)
+    moves = [(i, j) for i in range(3) for j in range(3) if i != j]
+    where = np.repeat(np.arange(len(counts))[:, None], 1 + len(moves), axis=1)
+    chance = np.zeros((*moved.shape[:-2], 1 + len(moves)))
+    for i in range(3):
+        chance[..., 0] += moved[..., i, i]
+    place, one = _place(game), np.eye(3, dtype=np.int64)
+    for m, (i, j) in enumerate(moves, start=1):
+        possible = (counts[:, i] > 0) & (game.outside is not None or 2 not in (i, j))
+        after = (counts - one[i] + one[j])[possible]
+        where[possible, m] = place[after[:, 0], after[:, 1]]
+        chance[..., m] = moved[..., i, j]
+    return where, chance
+
+
+def _earned(game: Duopoly) -> tuple[Floats, Floats]:
+    """A day's earnings of the mover and of the other by state and own offer, (states, g)."""
+    share, offers = game.members / game.buses, np.asarray(game.offers)
+    earned = [earned_eur(game.worth_eur, offers, share[:, k, None]) for k in (0, 1)]
+    return earned[0], earned[1]
 
 
 def _used(choice: NDArray, mass: Floats) -> NDArray[np.bool_]:
@@ -224,11 +155,11 @@ def _used(choice: NDArray, mass: Floats) -> NDArray[np.bool_]:
 
 def _induction(game: Duopoly, fixed: NDArray | None, free: tuple[bool, bool]) -> DuopolyValue:
     """Backward induction; on days of players that are not free, ``fixed`` says what is done."""
-    where, chance = game._steps
+    where, chance = _steps(game)
     shape = (len(game.members), len(game.offers))
     if fixed is not None and np.shape(fixed) != (game.days, *shape):
         raise ScenarioError(f"choice has shape {np.shape(fixed)}; expected {(game.days, *shape)}.")
-    earned = game._earned()
+    earned, swapped = _earned(game), _swapped(game)
     choice = np.empty((game.days, *shape), dtype=np.int8)
     mover, other = np.zeros(shape), np.zeros(shape)
     for d in reversed(range(game.days)):
@@ -236,7 +167,7 @@ def _induction(game: Duopoly, fixed: NDArray | None, free: tuple[bool, bool]) ->
         if fixed is not None and not is_free:
             choice[d] = _in_range(fixed[d], shape[1])
         # Tomorrow the roles are swapped, and today's new offer is the standing one.
-        ahead = other[game._swapped], mover[game._swapped]
+        ahead = other[swapped], mover[swapped]
         mover, other = np.empty(shape), np.empty(shape)
         _day(where, chance, game.revisions, *earned, *ahead, is_free, choice[d], mover, other)
     return DuopolyValue(choice, mover, other)

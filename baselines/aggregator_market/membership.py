@@ -1,7 +1,8 @@
 """One contest of aggregators for buses: every profile of offers is tried, nothing is assumed.
 
 Buses join an aggregator with a chance that grows with its offer (a logit choice); staying out
-is an option too, without which a cartel would pay nothing.
+is an option too, without which a cartel would pay nothing. The rules are those of
+`flexgym.envs.aggregator_market.competition`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flexgym.envs.aggregator_market.competition import WORTH_EUR, Contest, earned_eur, joining
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 
-OFFERS = tuple(np.round(np.arange(0.50, 0.905, 0.01), 2).tolist())
+OFFERS = Contest.offers
 """Shares of the real-time price; 0.909 is the most that a profit factor of 1.10 leaves."""
 MOST_PROFILES = 4_000_000
 
@@ -56,7 +58,7 @@ def membership(
     noise: float = 0.1,
     outside: float | None = 0.7,
     trust: ArrayLike = (0.0, 0.0, 0.0),
-    worth_eur: float = 322.291,
+    worth_eur: float = WORTH_EUR,
 ) -> Membership:
     """Try every profile of offers.
 
@@ -69,26 +71,33 @@ def membership(
 
     Raises:
         ScenarioError: ``noise`` is not positive, or there are too many profiles to try.
+        PriceBoundError: An offer lies outside bound (10).
     """
-    phi, name = np.asarray(offers, dtype=np.float64), np.asarray(trust, dtype=np.float64)
-    if not noise > 0 or phi.ndim != 1 or name.ndim != 1 or not phi.size or not name.size:
-        raise ScenarioError(
-            f"noise is {noise}, offers have shape {phi.shape}, trust {name.shape}; expected "
-            "noise > 0 and one row of numbers each."
-        )
-    g, k = len(phi), len(name)
+    contest = Contest(
+        tuple(np.asarray(offers, dtype=np.float64).tolist()),
+        noise,
+        outside,
+        tuple(np.asarray(trust, dtype=np.float64).tolist()),
+        worth_eur=worth_eur,
+    )
+    return every_profile(contest)
+
+
+def every_profile(contest: Contest) -> Membership:
+    """The same of a contest as the environment plays it.
+
+    Raises:
+        ScenarioError: There are too many profiles to try.
+    """
+    phi = np.asarray(contest.offers)
+    g, k = len(phi), len(contest.trust)
     if g**k > MOST_PROFILES:
         raise ScenarioError(
             f"{g} offers of {k} aggregators are {g**k} profiles; expected at most "
             f"{MOST_PROFILES}. Offer fewer."
         )
     profile = np.stack(np.meshgrid(*[phi] * k, indexing="ij"), axis=-1)
-    appeal = (profile + name) / noise
-    stay = -np.inf if outside is None else outside / noise
-    top = np.maximum(appeal.max(axis=-1), stay)
-    weight = np.exp(appeal - top[..., None])
-    share = weight / (weight.sum(axis=-1) + np.exp(stay - top))[..., None]
-    earned = worth_eur * (1.0 - profile) * share
+    earned = earned_eur(contest.worth_eur, profile, joining(contest, profile))
     best = [earned[..., i].max(axis=i, keepdims=True) for i in range(k)]
     regret = np.max([b - earned[..., i] for i, b in enumerate(best)], axis=0)
     return Membership(phi, earned, regret)
