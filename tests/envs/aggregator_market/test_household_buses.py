@@ -292,7 +292,7 @@ def test_adders_stay_where_houses_are_convex(feeder):
 def test_the_parallel_environment_has_them(feeder):
     env = aggregator_market_v0.parallel_env(
         scenario="three", learners=("dso", "aggregators", "buses"),
-        households=Households(feeder, (1, 2)),
+        households=Households(feeder, (1, 2)), reward="own",
     )  # fmt: skip
     env.reset(seed=1)
     assert "bus_3" not in env.agents
