@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from flexgym.envs.aggregator_market.dynamics import energy_mwh, settlement_eur
 from flexgym.envs.aggregator_market.params import HOURS, Day, Tariffs
+from flexgym.envs.aggregator_market.scenario import price_states
 from flexgym.envs.errors import ScenarioError, SolverError
 from flexgym.envs.household.params import Floats
 
@@ -132,14 +133,8 @@ def known_price_bound(
 
 def price_paths(day: Day, draws: int, rng: np.random.Generator) -> Floats:
     """Drawn real-time prices, shape (draws, 24), EUR/MWh."""
-    rising = np.cumsum(day.price.matrix, axis=1)
-    state = np.full(draws, day.first_state)
-    price = np.empty((draws, HOURS))
-    for t in range(HOURS):
-        price[:, t] = day.rtem[t, state]
-        below = rng.random((draws, 1)) >= rising[state, :-1]
-        state = below.sum(axis=1)
-    return price
+    states = price_states(day, rng.random((draws, HOURS - 1)))
+    return day.rtem[np.arange(HOURS), states]
 
 
 def _visited_plan(day: Day, price: Floats, tariffs: Tariffs, visited: float) -> Floats:

@@ -164,9 +164,9 @@ class Seats:
     def _other(self, role: str, market: MarketSimulation, usual: Floats) -> Floats:
         if role not in self.others:
             return usual
+        found = self.others[role](market)
         try:
-            found = np.asarray(self.others[role](market), dtype=np.float64)
-            return np.array(np.broadcast_to(found, usual.shape))
+            return np.array(np.broadcast_to(np.asarray(found, dtype=np.float64), usual.shape))
         except (TypeError, ValueError) as error:
             raise ActionError(
                 f"what {role} do cannot be read ({error}); expected numbers of shape {usual.shape}."

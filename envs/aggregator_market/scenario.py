@@ -313,20 +313,25 @@ class Draws:
 
 def draw(scenario: MarketScenario, rngs: Sequence[np.random.Generator]) -> Draws:
     """Draw a day for each of n markets, each from a generator of its own."""
-    S, chain = len(scenario.bus_of), scenario.day.price
+    S = len(scenario.bus_of)
     uniform, spins = np.empty((len(rngs), HOURS - 1)), np.empty((len(rngs), S), dtype=np.int8)
     stream = np.empty((len(rngs), 4), dtype=np.uint64)
     for i, rng in enumerate(rngs):
         uniform[i] = rng.random(HOURS - 1)
         spins[i] = 2 * rng.integers(0, 2, S, dtype=np.int8) - 1
         stream[i] = random_state(rng, 1)[0]
+    return Draws(price_states(scenario.day, uniform), spins, stream)
+
+
+def price_states(day: Day, uniform: Floats) -> Ints:
+    """States of the real-time price that uniform numbers, shape (n, 23), pick, shape (n, 24)."""
     # The last share may miss 1 by a rounding.
-    cumulated = np.cumsum(chain.matrix, axis=1)[:, :-1]
-    state = np.empty((len(rngs), HOURS), dtype=np.int64)
-    state[:, 0] = scenario.day.first_state
+    cumulated = np.cumsum(day.price.matrix, axis=1)[:, :-1]
+    state = np.empty((len(uniform), HOURS), dtype=np.int64)
+    state[:, 0] = day.first_state
     for t in range(1, HOURS):
         state[:, t] = (uniform[:, t - 1, None] >= cumulated[state[:, t - 1]]).sum(axis=1)
-    return Draws(state, spins, stream)
+    return state
 
 
 def _partition(aggregators: ArrayLike, buses: int, renumber: bool = False) -> Ints:

@@ -33,6 +33,7 @@ _STATE = (
 )  # fmt: skip
 
 
+_LOWEST, _HIGHEST = HOUR_NAMES.index("lowest_pu"), HOUR_NAMES.index("highest_pu")
 _DERIVED = ("state", "rtem", "up", "group_magnetisation")
 
 
@@ -141,7 +142,7 @@ class MarketSimulation:
         self.directive = np.zeros(n)
         self.quote = np.full((n, K), self.scenario.herding.shadow_price_eur_per_mwh)
         self.episode = np.zeros((n, len(HOUR_NAMES)))
-        self.episode[:, HOUR_NAMES.index("lowest_pu")] = np.inf
+        self.episode[:, _LOWEST] = np.inf
         self.hour = np.zeros((n, len(HOUR_NAMES)))
         self.spin_owed_percent = np.zeros((n, self._payers if self.payer == "consumers" else 0))
         none = np.zeros(n)
@@ -318,10 +319,10 @@ class MarketSimulation:
             collapsed,
         )
         self.hour = np.stack(values, axis=1)
-        lowest = np.minimum(self.episode[:, 9], low)
-        highest = np.maximum(self.episode[:, 10], high)
+        lowest = np.minimum(self.episode[:, _LOWEST], low)
+        highest = np.maximum(self.episode[:, _HIGHEST], high)
         self.episode = self.episode + self.hour
-        self.episode[:, 9], self.episode[:, 10] = lowest, highest
+        self.episode[:, _LOWEST], self.episode[:, _HIGHEST] = lowest, highest
 
     def _network(self, percent: float) -> tuple[Floats, ...]:
         """Lowest and highest voltage, pu outside the band, losses in kW, and collapses."""

@@ -219,11 +219,12 @@ def test_levels_that_do_not_learn_hear_those_above():
     at = env.observation_names(env.possible_agents[0]).index("quote")
     for t in range(3):
         told = seen[env.agents[0]][at]
-        seen, *_ = env.step(dict.fromkeys(env.agents, np.zeros(1)))
+        energy = 3.715 * env.play.seats.scenario.day.percent[t] / 100.0
+        seen, *_ = env.step(dict.fromkeys(env.agents, np.ones(1)))
         assert asked[: t + 1] == list(range(t + 1))
-        quoted = env.play.market.money.aggregators  # played with what was told
-        assert told * PRICE_SCALE >= 10.0
-        assert np.isfinite(quoted).all()
+        # What the customers got was played with what they had been told.
+        paid = env.play.market.money.buses.sum() / (energy * 67 / 289)
+        assert paid == pytest.approx(told * PRICE_SCALE, rel=1e-6)
     assert asked == [0, 1, 2, 3]
 
 
