@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.household import CACHE
@@ -13,7 +13,7 @@ from flexgym.evaluate.household import CACHE
 if TYPE_CHECKING:
     from flexgym.envs.aggregator_market.scenario import MarketScenario
     from flexgym.evaluate.market_play import MarketDays
-    from flexgym.policies.market import MarketPolicy
+    from flexgym.policies.market import MarketPolicy, ReferencePolicy
 
 ENV_ID = "flexgym.envs.aggregator_market_v0"
 SCENARIOS = ("ordered", "loose", "free", "three", "lattice")
@@ -141,7 +141,8 @@ def evaluate(
                 fitted |= {source for source, _ in trained}
                 policies[-1:-1] = [policy for _, policy in trained]
                 played = _play(world, policies, days, seed)
-                rows += market_rows(world, role, played, policies[-1])
+                reference = cast("ReferencePolicy", policies[-1])
+                rows += market_rows(world, role, played, reference)
                 bar.update()
     if set(learned) - fitted:
         raise RunError(

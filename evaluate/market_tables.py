@@ -13,7 +13,7 @@ from flexgym.baselines.aggregator_market.bounds import fluid_bound
 from flexgym.envs.aggregator_market.scenario import MarketScenario
 from flexgym.evaluate.market_play import MarketDays
 from flexgym.evaluate.score import normal_interval, paired_score
-from flexgym.policies.market import MarketPolicy
+from flexgym.policies.market import ReferencePolicy
 
 BEST_KNOWN = "best known"
 """Name of the reference where it is not exact."""
@@ -33,7 +33,7 @@ def is_exact(scenario: MarketScenario, role: str) -> bool:
 
 
 def market_rows(
-    scenario: MarketScenario, role: str, played: Sequence[MarketDays], reference: MarketPolicy
+    scenario: MarketScenario, role: str, played: Sequence[MarketDays], reference: ReferencePolicy
 ) -> list[dict[str, Any]]:
     """Rows of ``results.json`` of a scenario and role, agent by agent.
 
@@ -44,7 +44,7 @@ def market_rows(
         reference: Policy of the last.
     """
     exact = is_exact(scenario, role)
-    values = np.atleast_1d(getattr(reference, "value_eur"))  # noqa: B009
+    values = np.atleast_1d(reference.value_eur)
     rows = []
     share = float(sum(group.share for group in scenario.groups))
     # Of welfare: it says nothing of what an aggregator keeps for itself.

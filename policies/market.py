@@ -41,25 +41,26 @@ class MarketPolicy(Protocol):
         ...
 
 
-def behaviour(policy: MarketPolicy) -> Behaviour:
-    """What ``others=`` of an environment takes: the policy, asked once an hour.
+class ReferencePolicy(MarketPolicy, Protocol):
+    """A policy whose expected reward is known.
 
-    An environment asks whoever does not learn for what it announces, and again for what it does;
-    both must be the same.
-
-    Args:
-        policy: It begins anew whenever a day does.
+    Attributes:
+        value_eur: Expected reward of each agent, shape (agents,), EUR; nan where it is not known.
     """
-    day, hour, moves = None, -1, np.zeros(0)
+
+    value_eur: Floats
+
+
+def behaviour(policy: MarketPolicy) -> Behaviour:
+    """What ``others=`` of an environment takes: the policy, which begins anew when a day does."""
+    day = None
 
     def act(market: MarketSimulation) -> Floats:
-        nonlocal day, hour, moves
+        nonlocal day
         if market.price_state is not day:
             policy.begin(market)
-            day, hour = market.price_state, -1
-        if market.t != hour:
-            hour, moves = market.t, policy.act(market)
-        return moves
+            day = market.price_state
+        return policy.act(market)
 
     return act
 
