@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from flexgym.baselines.aggregator_market.shiftable import EXACT
 from flexgym.envs.aggregator_market.static_market import Ints
 from flexgym.envs.data.case33_day import MarketDay
-from flexgym.envs.errors import InfeasibleError, MarketError, SolverError
+from flexgym.envs.errors import InfeasibleError, MarketError, PartitionError, SolverError
 from flexgym.envs.household.params import Floats
 
 
@@ -49,7 +49,7 @@ def even_worth_eur(worth_eur: ArrayLike, aggregators: int) -> Floats:
         worth_eur: Of the aggregators that are known, shape (k,), EUR/day.
         aggregators: How many.
     """
-    known = np.asarray(worth_eur, dtype=np.float64)
+    known = _row(worth_eur, "worth_eur")
     _count(aggregators)
     if aggregators == len(known):
         return known.copy()
@@ -60,7 +60,7 @@ def even_worth_eur(worth_eur: ArrayLike, aggregators: int) -> Floats:
 
 def random_worth_eur(worth_eur: ArrayLike, aggregators: int, rng: np.random.Generator) -> Floats:
     """The variant of `even_worth_eur` with uniform draws between the same ends [I]."""
-    known = np.asarray(worth_eur, dtype=np.float64)
+    known = _row(worth_eur, "worth_eur")
     return rng.uniform(known.min(), known.max(), _count(aggregators))
 
 
@@ -80,8 +80,8 @@ def size_range(buses: int, aggregators: int, slack: float | Fraction) -> tuple[i
         MarketError: The slack is negative or no number, or there is no aggregator.
         InfeasibleError: No sizes within the slack add up; ``smallest_slack`` says what would do.
     """
-    if not slack >= 0.0:
-        raise MarketError(f"slack is {slack}; expected a number of buses >= 0.")
+    if isinstance(slack, str) or not slack >= 0.0:
+        raise MarketError(f"slack is {slack!r}; expected a number of buses >= 0.")
     mean, needed = Fraction(buses, _count(aggregators)), smallest_slack(buses, aggregators)
     if math.isinf(slack) or slack >= buses:
         return 0, buses
@@ -110,7 +110,7 @@ def best_assignment(
         InfeasibleError: The slack is too small; the message names the least.
         SolverError: HiGHS found no optimum.
     """
-    load, worth = np.asarray(load_kw), np.asarray(worth_eur, dtype=np.float64)
+    load, worth = _loads(load_kw), _row(worth_eur, "worth_eur")
     buses, aggregators = len(load), len(worth)
     low, high = size_range(buses, aggregators, slack)
     one_each = np.kron(np.eye(buses), np.ones((1, aggregators)))
@@ -139,7 +139,7 @@ def greedy_assignment(
     Raises:
         InfeasibleError: The slack is too small; the message names the least.
     """
-    load, worth = np.asarray(load_kw), np.asarray(worth_eur, dtype=np.float64)
+    load, worth = _loads(load_kw), _row(worth_eur, "worth_eur")
     buses, aggregators = len(load), len(worth)
     low, high = size_range(buses, aggregators, slack)
     chosen, left = np.empty(buses, dtype=np.int64), np.argsort(-load, kind="stable")
@@ -152,14 +152,40 @@ def greedy_assignment(
 
 def assignment(load_kw: ArrayLike, worth_eur: ArrayLike, aggregator_of: ArrayLike) -> Assignment:
     """What a map is worth to the aggregators at magnetisation 1."""
-    load, worth = np.asarray(load_kw), np.asarray(worth_eur, dtype=np.float64)
-    chosen = np.asarray(aggregator_of, dtype=np.int64)
+    load, worth = _loads(load_kw), _row(worth_eur, "worth_eur")
+    chosen = np.asarray(aggregator_of)
+    whole = chosen.shape == load.shape and chosen.dtype.kind in "iu"
+    if not whole or not ((chosen >= 0) & (chosen < len(worth))).all():
+        raise PartitionError(
+            f"aggregator_of has shape {chosen.shape} and type {chosen.dtype}; expected one whole "
+            f"number from 0 to {len(worth) - 1} for each of {len(load)} buses."
+        )
+    chosen = chosen.astype(np.int64)
     sizes = np.bincount(chosen, minlength=len(worth))
     shares = np.bincount(chosen, weights=load, minlength=len(worth)) / load.sum()
     return Assignment(chosen, sizes, shares, float(shares @ worth))
 
 
 def _count(aggregators: int) -> int:
+    if isinstance(aggregators, bool) or not isinstance(aggregators, int | np.integer):
+        raise MarketError(f"aggregators is {aggregators!r}; expected a whole number.")
     if aggregators < 1:
         raise MarketError(f"aggregators is {aggregators}; expected at least 1.")
-    return aggregators
+    return int(aggregators)
+
+
+def _row(values: ArrayLike, name: str) -> Floats:
+    try:
+        row = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise MarketError(f"{name} is {values!r}; expected numbers.") from None
+    if row.ndim != 1 or row.size == 0 or not np.isfinite(row).all():
+        raise MarketError(f"{name} has shape {row.shape}; expected a row of finite numbers.")
+    return row
+
+
+def _loads(load_kw: ArrayLike) -> Floats:
+    load = _row(load_kw, "load_kw")
+    if not (load >= 0.0).all() or load.sum() <= 0.0:
+        raise MarketError("load_kw must be >= 0 and not 0 throughout; consumption is positive.")
+    return load

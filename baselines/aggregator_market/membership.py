@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flexgym.envs.aggregator_market.competition import WORTH_EUR, Contest, earned_eur, joining
+from flexgym.envs.aggregator_market.competition import (
+    WORTH_EUR,
+    Contest,
+    earned_eur,
+    joining,
+    numbers,
+)
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 
@@ -74,10 +80,10 @@ def membership(
         PriceBoundError: An offer lies outside bound (10).
     """
     contest = Contest(
-        tuple(np.asarray(offers, dtype=np.float64).tolist()),
+        tuple(np.atleast_1d(numbers(offers, "offers")).tolist()),
         noise,
         outside,
-        tuple(np.asarray(trust, dtype=np.float64).tolist()),
+        tuple(np.atleast_1d(numbers(trust, "trust")).tolist()),
         worth_eur=worth_eur,
     )
     return every_profile(contest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,10 @@ class Contest:
 
     def __post_init__(self) -> None:
         _check(self.offers, self.noise, self.outside, self.worth_eur)
-        trust = np.asarray(self.trust)
-        if trust.ndim != 1 or not trust.size or not np.isfinite(trust).all() or self.buses < 1:
-            raise ScenarioError(
-                f"trust is {self.trust}, buses {self.buses}; expected one number of each "
-                "aggregator and at least one bus."
-            )
+        _whole(buses=self.buses)
+        trust = numbers(self.trust, "trust")
+        if trust.ndim != 1 or not trust.size:
+            raise ScenarioError(f"trust is {self.trust}; expected one number of each aggregator.")
 
 
 def joining(contest: Contest, offers: Floats) -> Floats:
@@ -119,11 +118,9 @@ class Duopoly:
 
     def __post_init__(self) -> None:
         _check(self.offers, self.noise, self.outside, self.worth_eur)
-        if not np.isfinite(self.herding) or min(self.buses, self.revisions, self.days) < 1:
-            raise ScenarioError(
-                f"herding is {self.herding}, buses {self.buses}, revisions {self.revisions} and "
-                f"days {self.days}; expected a number, and counts of at least 1."
-            )
+        _whole(buses=self.buses, revisions=self.revisions, days=self.days)
+        if numbers(self.herding, "herding").ndim:
+            raise ScenarioError(f"herding is {self.herding!r}; expected one number.")
 
     @cached_property
     def members(self) -> NDArray[np.int64]:
@@ -207,8 +204,19 @@ def revise(game: Duopoly, offers: Floats, counts: NDArray, uniform: Floats) -> N
     return counts
 
 
-def _check(offers: tuple, noise: float, outside: float | None, worth_eur: float) -> None:
-    grid = np.asarray(offers, dtype=np.float64)
+def numbers(value: Any, name: str) -> Floats:
+    """An array of finite numbers, or `ScenarioError` by its name."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ScenarioError(f"{name} is {value!r}; expected numbers.") from None
+    if not np.isfinite(array).all():
+        raise ScenarioError(f"{name} is {value!r}; expected finite numbers.")
+    return array
+
+
+def _check(offers: Any, noise: Any, outside: Any, worth_eur: Any) -> None:
+    grid = numbers(offers, "offers")
     if grid.ndim != 1 or not grid.size or not (np.diff(grid) > 0).all():
         raise ScenarioError(f"offers are {offers}; expected a row of numbers, ascending.")
     if not (grid[0] >= 0.0 and grid[-1] <= MOST_OFFERED):
@@ -216,7 +224,15 @@ def _check(offers: tuple, noise: float, outside: float | None, worth_eur: float)
             f"offers reach from {grid[0]} to {grid[-1]}; expected shares of the real-time price "
             f"from 0 to {MOST_OFFERED:.4f}, what a profit factor of {Tariffs.profit_factor} leaves."
         )
-    if not (0 < noise < np.inf and 0 < worth_eur < np.inf):
-        raise ScenarioError(f"noise is {noise}, worth_eur {worth_eur}; expected numbers > 0.")
-    if outside is not None and not np.isfinite(outside):
-        raise ScenarioError(f"outside is {outside}; expected a number, or None for no such option.")
+    for name, value in (("noise", noise), ("worth_eur", worth_eur)):
+        single = numbers(value, name)
+        if single.ndim or not single > 0.0:
+            raise ScenarioError(f"{name} is {value!r}; expected one number > 0.")
+    if outside is not None and numbers(outside, "outside").ndim:
+        raise ScenarioError(f"outside is {outside!r}; expected a number, or None for no option.")
+
+
+def _whole(**counts: Any) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ScenarioError(f"{name} is {value!r}; expected a whole number, at least 1.")

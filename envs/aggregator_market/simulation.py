@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from flexgym.envs.aggregator_market.consumers import (
 from flexgym.envs.aggregator_market.dynamics import energy_mwh, settlements
 from flexgym.envs.aggregator_market.household_buses import HouseholdBuses
 from flexgym.envs.aggregator_market.params import HOURS
+from flexgym.envs.aggregator_market.saved_state import check_state, fingerprint
 from flexgym.envs.aggregator_market.scenario import Ints, MarketScenario, draw
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
 from flexgym.envs.grid import RadialPowerFlow
@@ -353,16 +353,7 @@ class MarketSimulation:
         """Everything needed to go on from here."""
         kept = {name: np.copy(getattr(self, name)) for name in _STATE}
         houses = {} if self.houses is None else {"houses": self.houses.save()}
-        return {"t": self.t, "market": self._signature, **kept, **houses}
-
-    @property
-    def _signature(self) -> str:
-        """What a saved state must have been saved by."""
-        scenario = self.scenario
-        parts = (scenario.day, scenario.herding, scenario.tariffs, scenario.coupling)
-        arrays = (scenario.customers, scenario.flexible, scenario.aggregator)
-        text = repr((*parts, *(array.tolist() for array in arrays), self.payer))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return {"t": self.t, "market": fingerprint(self.scenario, self.payer), **kept, **houses}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned, identically.
@@ -370,8 +361,6 @@ class MarketSimulation:
         Raises:
             StateError: It is of a market with other options, or damaged.
         """
-        if not isinstance(saved, Mapping):
-            raise StateError(f"the state is a {type(saved).__name__}; expected what save returned.")
         n, S, B = self.n, len(self.scenario.bus_of), len(self.scenario.bus)
         K = self.scenario.n_aggregators
         shapes = {
@@ -380,33 +369,13 @@ class MarketSimulation:
             "spin_owed_percent": (n, S if self.payer == "consumers" else 0),
             "directive": (n,), "quote": (n, K), "episode": (n, len(HOUR_NAMES)),
         }  # fmt: skip
-        for name, shape in shapes.items():
-            found = np.shape(saved[name]) if name in saved else None
-            if found != shape:
-                raise StateError(
-                    f"{name} of the state has shape {found}; expected {shape}. "
-                    "Restore what save_state of an environment with the same options returned."
-                )
-        t = saved.get("t")
-        if saved.get("market") != self._signature:
-            raise StateError(
-                "the state was saved by a market with another scenario or other learners; expected "
-                "one of this market. Make the environment with the same options."
-            )
-        # Extremes of voltages are infinite before the first hour; any random bits will do.
-        checked = [saved[name] for name in _STATE if name not in ("stream", "episode")]
-        if not isinstance(t, int | np.integer) or not 0 <= t <= HOURS:
-            raise StateError(f"t of the state is {t!r}; expected an hour from 0 to {HOURS}.")
-        states = len(self.scenario.day.price.factors)
-        sound = all(bool(np.isfinite(part).all()) for part in checked)
-        sound &= bool(np.isin(saved["spins"], (-1, 1)).all())
-        sound &= bool(np.isin(saved["price_state"], np.arange(states)).all())
-        if not sound:
-            raise StateError("the state has spins, prices or energies out of their range.")
+        check_state(saved, fingerprint(self.scenario, self.payer), shapes)
+        if not np.isin(saved["price_state"], np.arange(len(self.scenario.day.price.factors))).all():
+            raise StateError("the state has price states that this market does not know.")
         self.begin([np.random.default_rng(0)] * n)
         for name in _STATE:
             setattr(self, name, np.copy(saved[name]))
-        self.t = int(t)
+        self.t = int(saved["t"])
         if self.houses is not None:
             self.houses.restore(saved.get("houses"))
 

@@ -153,6 +153,18 @@ def test_bad_games_are_refused():
         Duopoly((0.6, 0.5))
     with pytest.raises(ScenarioError, match="buses"):
         Duopoly(buses=0)
+    for name, value in (
+        ("noise", "loud"), ("noise", np.nan), ("noise", [0.1, 0.2]), ("outside", "home"),
+        ("worth_eur", None), ("trust", "x"), ("trust", [[0.0]]), ("offers", "cheap"),
+    ):  # fmt: skip
+        with pytest.raises(ScenarioError, match=name):
+            membership(**{name: value})
+    for name in ("buses", "revisions", "days"):
+        for value in (1.5, "two", True, None):
+            with pytest.raises(ScenarioError, match=name):
+                Duopoly(**{name: value})
+    with pytest.raises(ScenarioError, match="herding"):
+        Duopoly(herding="much")
     with pytest.raises(ScenarioError, match="together"):
         Duopoly().state(16, 15)
     with pytest.raises(ScenarioError, match="player"):

@@ -12,6 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from flexgym.baselines.aggregator_market.assignment import (
     aggregator_worth_eur,
+    assignment,
     best_assignment,
     even_worth_eur,
     greedy_assignment,
@@ -46,7 +47,7 @@ from flexgym.envs.aggregator_market.projection import (
 )
 from flexgym.envs.aggregator_market.static_market import StaticMarket
 from flexgym.envs.data.case33_day import case33_day
-from flexgym.envs.errors import InfeasibleError, MarketError
+from flexgym.envs.errors import InfeasibleError, MarketError, PartitionError
 
 DAY = case33_day()
 WORTH = aggregator_worth_eur(DAY)
@@ -274,6 +275,38 @@ def test_prices_of_other_numbers_of_aggregators():
         even_worth_eur(WORTH, 0)
     with pytest.raises(MarketError, match="slack is -1"):
         best_assignment(DAY.load_kw, WORTH, -1.0)
+
+
+@pytest.mark.parametrize("solve", [best_assignment, greedy_assignment])
+@pytest.mark.parametrize(
+    ("load", "worth", "slack", "says"),
+    [
+        ("heavy", WORTH, 1.0, "load_kw"),
+        ([1.0, np.nan], WORTH, 1.0, "load_kw"),
+        ([[1.0]], WORTH, 1.0, "load_kw"),
+        ([0.0, 0.0], WORTH, 1.0, "load_kw"),
+        ([1.0, -1.0], WORTH, 1.0, "load_kw"),
+        ([1.0, 2.0], [], 1.0, "worth_eur"),
+        ([1.0, 2.0], None, 1.0, "worth_eur"),
+        ([1.0, 2.0], WORTH, "some", "slack"),
+        ([1.0, 2.0], WORTH, np.nan, "slack"),
+    ],
+)
+def test_bad_assignments_are_named(solve, load, worth, slack, says):
+    with pytest.raises(MarketError, match=says):
+        solve(load, worth, slack)
+
+
+@pytest.mark.parametrize("chosen", [[0], [0, 3], [0, -1], [0.0, 1.0], "ab", [[0, 1]]])
+def test_maps_that_are_none_are_named(chosen):
+    with pytest.raises(PartitionError, match="aggregator_of"):
+        assignment([1.0, 2.0], WORTH, chosen)
+
+
+@pytest.mark.parametrize("aggregators", [1.5, True, "two"])
+def test_aggregators_are_counted_in_whole_numbers(aggregators):
+    with pytest.raises(MarketError, match="whole number"):
+        even_worth_eur(WORTH, aggregators)
 
 
 @pytest.mark.parametrize(
