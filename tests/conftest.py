@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,26 @@ from flexgym.envs import Battery, Car, House, Series, Session
 # The first example compiles kernels; how long one takes says nothing on a busy machine.
 settings.register_profile("flexgym", deadline=None)
 settings.load_profile("flexgym")
+
+
+_LONG = (
+    *("envs/feeder", "evaluate", "baselines/household", "train", "envs/aggregator_market"),
+    *("policies", "quality", "envs/household", "envs/grid", "baselines/feeder"),
+)
+"""Folders that take longest, roughly in that order."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items):
+    """A folder's tests run in one process, so its kernels are compiled once; long folders first."""
+
+    def folder(item):
+        return item.path.parent.relative_to(Path(__file__).parent).as_posix()
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(folder(item)))
+    place = {name: k for k, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(folder(item), len(place)))
 
 
 def _one_of(rng, *choices):
