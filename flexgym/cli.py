@@ -32,7 +32,13 @@ COMMANDS = {
         "compute a paper's figures anew",
         {"ising": "flexgym.evaluate.reproduce"},
     ),
-    "describe": ("show what a scenario is about", {"feeder": "flexgym.evaluate.describe"}),
+    "describe": (
+        "show what a scenario is about",
+        {
+            "feeder": "flexgym.evaluate.describe",
+            "forecasts": "flexgym.evaluate.forecasts",
+        },
+    ),
     "bench": (
         "measure speed as ratios",
         {

@@ -173,13 +173,19 @@ def histogram(values: ArrayLike, bins: int = 40) -> tuple[Floats, NDArray[np.int
         ForecastError: Nothing to count, numbers that are not finite, or no bin.
     """
     array = np.asarray(values, dtype=np.float64)
-    array = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
     number = as_index(bins)
-    if not array.size or not np.isfinite(array).all() or number is None or number < 1:
+    if (
+        array.ndim not in (1, 2)
+        or not array.size
+        or not np.isfinite(array).all()
+        or number is None
+        or number < 1
+    ):
         raise ForecastError(
             f"values have shape {array.shape}, bins is {bins!r}; expected finite numbers and at "
             "least one bin."
         )
     edges = np.histogram_bin_edges(array, number)
-    counts = np.array([np.histogram(column, edges)[0] for column in array.T])
+    columns = array.reshape(len(array), -1).T
+    counts = np.array([np.histogram(column, edges)[0] for column in columns])
     return edges, counts

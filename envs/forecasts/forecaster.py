@@ -2,12 +2,14 @@
 
 Ours, not the source's, which takes its forecasts from outside ("prediction tool"):
 
-    y_hat_{s+k|s} = m_s(s + k) + phi_s^k (y_s - m_s(s)),   k = 0..K
+    y_hat_{s+k|s} = m_s(s + k) + x_hat_{s+k|s},   k = 0..K
+    x_hat_{s+k|s} = sum_l b_l x_hat_{s+k-l|s},    l in {1, 2, 24, 25} hours;  known x where k <= l
 
 m_s(t) is the mean price of the hours before s in the last ``window_days`` days that share t's
-hour of the day and kind of day (weekend or not); phi_s is the regression of the deviations
-x_r = y_r - m_r(r), s - window < r <= s, on x_{r-1}, held between 0 and 1. A forecast issued in
-hour s knows the price of hour s and nothing later.
+hour of the day and kind of day (weekend or not); x_r = y_r - m_r(r) is the deviation from it. The
+weights b are the regression of x on its own lags over the same window, anew every 24 hours, with
+the roots of the autoregression held at 0.999 or below, so that deviations decay. A forecast
+issued in hour s knows the price of hour s and nothing later.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ from flexgym.envs.household.params import Floats
 
 LEADS = 24
 """Default longest lead time, hours."""
+_LAGS = (1, 2, 24, 25)
+_LARGEST_ROOT = 0.999
 _SATURDAY = 5
 _FIT_DAYS = 7
-"""Days of deviations that phi is fitted to at least."""
+"""Days of deviations that the weights are fitted to at least."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Forecaster:
     """Trailing means by hour and kind of day, plus a deviation that decays.
 
     Attributes:
-        window_days: Days the means and the decay are taken from, at least 7.
+        window_days: Days that means and weights are taken from, at least 7.
     """
 
     window_days: int = 28
@@ -50,8 +54,8 @@ class Forecaster:
     def name(self) -> str:
         """What it does, in words."""
         return (
-            f"mean of the hour and kind of day over {self.window_days} days plus a decaying "
-            "deviation"
+            f"mean of the hour and kind of day over {self.window_days} days, plus the deviation "
+            "from it carried on"
         )
 
     def record(self, prices: HourlyPrices, leads: int = LEADS) -> ForecastRecord:
@@ -84,13 +88,14 @@ class Forecaster:
         usual = _trailing_means(y, kind, window)
         deviation = np.zeros(n)
         deviation[window:] = y[window:] - usual[np.arange(window, n), kind[window:]]
-        decay = _trailing_decay(deviation, window)
-        forecast = np.empty((n - first - K, K + 1))
+        issued = np.arange(first, n)
+        ahead = _extrapolate(deviation, issued, K, _weights(deviation, window, first))
         target = np.arange(first + K, n)
-        for k in range(K + 1):
+        forecast = np.empty((len(target), K + 1))
+        forecast[:, 0] = y[target]
+        for k in range(1, K + 1):
             s = target - k
-            forecast[:, k] = usual[s, kind[target]] + decay[s] ** k * deviation[s]
-        forecast[:, 0] = y[target]  # the same but for rounding
+            forecast[:, k] = usual[s, kind[target]] + ahead[s - first, k - 1]
         return ForecastRecord(prices.start + (first + K) * HOUR, forecast, prices.name, self.name)
 
 
@@ -114,21 +119,35 @@ def _trailing_means(y: Floats, kind: np.ndarray, window: int) -> Floats:
     total = np.cumsum(mark, axis=0)
     out = np.full((n, kinds), np.nan)
     rows = np.arange(window, n)
-    # A window of whole weeks or more holds every kind; one of 7 days at least does, too.
+    # Any 7 days hold every hour of both kinds of day.
     out[window:] = (total[rows] - total[rows - window]) / (count[rows] - count[rows - window])
     return out
 
 
-def _trailing_decay(x: Floats, window: int) -> Floats:
-    """Regression of x on the value before over the last ``window`` hours, in [0, 1], shape (n,).
+def _weights(x: Floats, window: int, first: int) -> Floats:
+    """Weights of the lags for every hour from ``first`` on, shape (n - first, lags).
 
-    Deviations begin with hour ``window``; until then they are 0 and count nothing.
+    They change every 24 hours from ``first`` on. Deviations begin with hour ``window``.
     """
-    n = len(x)
-    product, square = np.zeros(n + 1), np.zeros(n + 1)
-    product[2:] = np.cumsum(x[1:] * x[:-1])
-    square[2:] = np.cumsum(x[:-1] ** 2)
-    before = np.maximum(np.arange(1, n + 1) - window, 0)
-    above, below = product[1:] - product[before], square[1:] - square[before]
-    slope = np.divide(above, below, out=np.zeros(n), where=below > 0.0)
-    return np.clip(slope, 0.0, 1.0)
+    lags, longest = np.array(_LAGS), max(_LAGS)
+    out = []
+    for now in range(first, len(x), HOURS_PER_DAY):
+        row = np.arange(max(now + 1 - window, window + longest), now + 1)
+        before = x[row[:, None] - lags]
+        # A series without deviations has the weights 0, the least of all that fit.
+        weights = np.linalg.lstsq(before, x[row], rcond=None)[0]
+        companion = np.eye(longest, k=-1)
+        companion[0, lags - 1] = weights
+        root = float(np.abs(np.linalg.eigvals(companion)).max())
+        out.append(weights * min(1.0, _LARGEST_ROOT / max(root, _LARGEST_ROOT)) ** lags)
+    return np.repeat(out, HOURS_PER_DAY, axis=0)[: len(x) - first]
+
+
+def _extrapolate(x: Floats, issued: np.ndarray, K: int, weights: Floats) -> Floats:
+    """Deviations expected 1..K hours after each hour of issue, shape (n, K)."""
+    longest = max(_LAGS)
+    path = np.empty((len(issued), longest + K))
+    path[:, :longest] = x[issued[:, None] + np.arange(1 - longest, 1)]
+    for k in range(longest, longest + K):
+        path[:, k] = sum(weights[:, i] * path[:, k - lag] for i, lag in enumerate(_LAGS))
+    return path[:, longest:]
