@@ -23,11 +23,11 @@ def forecast_file(path, hours=80, leads=5):
     rng = np.random.default_rng(0)
     generator = ForecastGenerator(0.01 * rng.normal(size=(50, leads)))
     table = generator.draw(np.full(hours, 0.25), rng)
-    lines = [
-        f"{(START + (t - k) * HOUR).isoformat()},{(START + t * HOUR).isoformat()},{float(table[t, k])!r}"
-        for t in range(hours)
-        for k in range(leads + 1)
-    ]
+    lines = []
+    for t, row in enumerate(table):
+        for k, value in enumerate(row):
+            issued, target = START + (t - k) * HOUR, START + t * HOUR
+            lines.append(f"{issued.isoformat()},{target.isoformat()},{value:.17g}")
     path.write_text("issued,target,price_eur_per_kwh\n" + "\n".join(lines) + "\n")
     return path
 
