@@ -48,6 +48,7 @@ COMMANDS = {
             "clearing": "flexgym.evaluate.bench.clearing",
             "ising": "flexgym.evaluate.bench.ising",
             "market": "flexgym.evaluate.bench.market",
+            "contracts": "flexgym.evaluate.bench.contracts",
         },
     ),
 }
