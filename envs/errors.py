@@ -21,6 +21,10 @@ class PriceDataError(FlexgymError, ValueError):
     """A price file cannot be used as it is."""
 
 
+class ForecastError(FlexgymError, ValueError):
+    """Forecasts or their updates have wrong shapes, gaps, or are no numbers."""
+
+
 class ProfileDataError(FlexgymError, ValueError):
     """A file of consumption and solar profiles cannot be used as it is."""
 

@@ -32,7 +32,13 @@ COMMANDS = {
         "compute a paper's figures anew",
         {"ising": "flexgym.evaluate.reproduce"},
     ),
-    "describe": ("show what a scenario is about", {"feeder": "flexgym.evaluate.describe"}),
+    "describe": (
+        "show what a scenario is about",
+        {
+            "feeder": "flexgym.evaluate.describe",
+            "forecasts": "flexgym.evaluate.forecasts",
+        },
+    ),
     "bench": (
         "measure speed as ratios",
         {
@@ -42,6 +48,7 @@ COMMANDS = {
             "clearing": "flexgym.evaluate.bench.clearing",
             "ising": "flexgym.evaluate.bench.ising",
             "market": "flexgym.evaluate.bench.market",
+            "contracts": "flexgym.evaluate.bench.contracts",
         },
     ),
 }

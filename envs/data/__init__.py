@@ -17,8 +17,9 @@ if TYPE_CHECKING:
         episode_start,
         split_days,
     )
+    from flexgym.envs.data.hourly_prices import HourlyPrices
     from flexgym.envs.data.houses import HOUSE_SEEDS, SCENARIOS, ScenarioRanges, feeder43
-    from flexgym.envs.data.price_file import load_prices
+    from flexgym.envs.data.price_file import load_hourly_prices, load_prices
     from flexgym.envs.data.prices import Prices, synthetic_prices
     from flexgym.envs.data.profile_file import load_profiles_csv
     from flexgym.envs.data.profiles import Profiles, load_grid, load_profiles, lv_bus_names
@@ -31,6 +32,7 @@ __all__ = [
     "QUARTERS",
     "SCENARIOS",
     "SPLITS",
+    "HourlyPrices",
     "Prices",
     "Profiles",
     "ScenarioRanges",
@@ -40,6 +42,7 @@ __all__ = [
     "episode_start",
     "feeder43",
     "load_grid",
+    "load_hourly_prices",
     "load_prices",
     "load_profiles",
     "load_profiles_csv",
@@ -53,7 +56,8 @@ __all__ = [
 _HOME = {
     "calendar": ("EPISODES", "QUARTERS", "SPLITS", "date", "episode_start", "split_days"),
     "houses": ("HOUSE_SEEDS", "SCENARIOS", "ScenarioRanges", "feeder43"),
-    "price_file": ("load_prices",),
+    "hourly_prices": ("HourlyPrices",),
+    "price_file": ("load_hourly_prices", "load_prices"),
     "prices": ("Prices", "synthetic_prices"),
     "profile_file": ("load_profiles_csv",),
     "profiles": ("Profiles", "load_grid", "load_profiles", "lv_bus_names"),

@@ -15,9 +15,10 @@ import numpy as np
 
 from flexgym.envs.data.calendar import QUARTERS
 from flexgym.envs.data.csv_file import CsvFormat
+from flexgym.envs.data.hourly_prices import HourlyPrices, hourly_means
 from flexgym.envs.data.prices import Prices
 from flexgym.envs.data.time_axis import QUARTER, Stamp, TimeAxis
-from flexgym.envs.errors import PriceDataError
+from flexgym.envs.errors import FlexgymError, PriceDataError
 from flexgym.envs.household.params import STEPS_PER_DAY
 
 COLUMNS = ("time", "import_eur_per_kwh", "export_eur_per_kwh")
@@ -76,15 +77,44 @@ def load_prices(path: str | os.PathLike[str], *, max_eur_per_kwh: float = 3.0) -
         PriceDataError: The file cannot be used; the message names line, cause and remedy.
     """
     path = Path(path)
+    rows = _checked(path, max_eur_per_kwh)
+    quarters = _AXIS.quarters([row.stamp for row in rows])
+    buy, sell = np.full(QUARTERS, np.nan), np.full(QUARTERS, np.nan)
+    buy[quarters] = [row.buy for row in rows]
+    sell[quarters] = [row.sell for row in rows]
+    return Prices(buy, sell, path.name)
+
+
+def load_hourly_prices(
+    path: str | os.PathLike[str], *, max_eur_per_kwh: float = 3.0
+) -> HourlyPrices:
+    """Read the import prices of the same file as hourly means at their own dates.
+
+    Unlike `load_prices` this keeps weekdays and years, so that a file of several years can be
+    used whole.
+
+    Args:
+        path: The file.
+        max_eur_per_kwh: Prices beyond this size are taken for a wrong unit.
+
+    Returns:
+        Prices of every hour of the file.
+
+    Raises:
+        PriceDataError: The file cannot be used; the message names line, cause and remedy.
+    """
+    path = Path(path)
+    rows = _checked(path, max_eur_per_kwh)
+    means = hourly_means(np.array([row.buy for row in rows]))
+    return HourlyPrices(rows[0].stamp.time, means, path.name)
+
+
+def _checked(path: Path, max_eur_per_kwh: float) -> list[_Row]:
+    """Rows of a file: whole days, every quarter-hour, prices of the right size."""
     rows = _read(path)
     for row in rows:
         for value in (row.buy, row.sell):
-            if abs(value) > max_eur_per_kwh:
-                raise PriceDataError(
-                    f"line {row.stamp.line}: a price of {value:g}; expected EUR/kWh of at most "
-                    f"{max_eur_per_kwh:g}. It looks like EUR/MWh (divide by 1000) or ct/kWh "
-                    "(divide by 100); if it is right, raise max_eur_per_kwh."
-                )
+            check_unit(row.stamp.line, value, max_eur_per_kwh, PriceDataError)
         if row.sell > row.buy:
             raise PriceDataError(
                 f"line {row.stamp.line}: the export price {row.sell:g} is above the import price "
@@ -93,8 +123,14 @@ def load_prices(path: str | os.PathLike[str], *, max_eur_per_kwh: float = 3.0) -
     stamps = [row.stamp for row in rows]
     _AXIS.check(stamps)
     _check_whole_days(stamps)
-    quarters = _AXIS.quarters(stamps)
-    buy, sell = np.full(QUARTERS, np.nan), np.full(QUARTERS, np.nan)
-    buy[quarters] = [row.buy for row in rows]
-    sell[quarters] = [row.sell for row in rows]
-    return Prices(buy, sell, path.name)
+    return rows
+
+
+def check_unit(line: int, price: float, most: float, error: type[FlexgymError]) -> None:
+    """Refuse a price that is too large to be EUR/kWh, by the class of error given."""
+    if abs(price) > most:
+        raise error(
+            f"line {line}: a price of {price:g}; expected EUR/kWh of at most "
+            f"{most:g}. It looks like EUR/MWh (divide by 1000) or ct/kWh "
+            "(divide by 100); if it is right, raise max_eur_per_kwh."
+        )

@@ -5,7 +5,12 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from flexgym.envs.data import load_prices, synthetic_prices
+from flexgym.envs.data import (
+    HourlyPrices,
+    load_hourly_prices,
+    load_prices,
+    synthetic_prices,
+)
 from flexgym.envs.errors import PriceDataError
 
 HEADER = "time,import_eur_per_kwh,export_eur_per_kwh"
@@ -230,3 +235,32 @@ def test_a_single_row(read):
 def test_more_than_a_year(read):
     lines = rows(stamps("2022-01-01T00:00", 366 * 96))
     fails(read, lines, "line 35042: 2023-01-01T00:00:00 .*at most one year")
+
+
+def test_hourly_means_keep_dates_and_years(tmp_path):
+    file = tmp_path / "two years.csv"
+    times = stamps("2023-02-27T00:00", 367 * 96)  # meets its first dates again
+    lines = [f"{t},{0.1 + 0.001 * (i % 8)},0.05" for i, t in enumerate(times)]
+    file.write_text("\n".join([HEADER, *lines]))
+    hourly = load_hourly_prices(file)
+    assert hourly.start == dt.datetime(2023, 2, 27)
+    assert hourly.price_eur_per_kwh.shape == (367 * 24,)
+    np.testing.assert_allclose(hourly.price_eur_per_kwh[:3], [0.1015, 0.1055, 0.1015])
+    with pytest.raises(PriceDataError, match="had"):
+        load_prices(file)
+
+
+def test_hourly_means_of_the_year_need_all_of_it(read):
+    year = synthetic_prices()
+    hourly = HourlyPrices.of_year(year)
+    assert hourly.price_eur_per_kwh[1] == pytest.approx(year.import_eur_per_kwh[4:8].mean())
+    assert hourly.name == year.name
+    with pytest.raises(PriceDataError, match="2016-01-01T00:00:00 is nan"):
+        HourlyPrices.of_year(read(rows(stamps())))
+
+
+def test_hourly_prices_are_checked_like_the_others(tmp_path):
+    file = tmp_path / "prices.csv"
+    file.write_text("\n".join([HEADER, *rows(stamps(), "30,7")]))
+    with pytest.raises(PriceDataError, match="ct/kWh"):
+        load_hourly_prices(file)
