@@ -72,8 +72,8 @@ class ApplianceSimulation:
                 )
             given["day"] = np.array(np.broadcast_to(day, (self.n,)), dtype=np.int64)
         if "job" in chosen:
-            jobs = chosen["job"]
-            jobs = [jobs] * self.n if isinstance(jobs, Job) else jobs
+            one = isinstance(chosen["job"], Job)
+            jobs = [chosen["job"]] * self.n if one else chosen["job"]
             several = isinstance(jobs, list | tuple) and len(jobs) == self.n
             if not several or not all(isinstance(job, Job) for job in jobs):
                 raise ScenarioError(
