@@ -15,6 +15,7 @@ from flexgym.baselines.appliance import hurdle, stopping
 from flexgym.baselines.appliance.hurdle import TIE_EUR_PER_KWH
 from flexgym.baselines.appliance.stopping import window_cost
 from flexgym.baselines.appliance.window import plan_rows
+from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.envs.appliance.simulation import ApplianceSimulation
 from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
@@ -22,6 +23,8 @@ from flexgym.envs.household.params import Floats
 
 QUANTILE = 0.25
 """Default limit of the acceptance patterns, as a quantile of the forecasts."""
+GRID = tuple(k / 20 for k in range(21))
+"""Quantiles among which `tuned_acceptance` chooses."""
 
 
 class AppliancePolicy(Protocol):
@@ -144,12 +147,12 @@ class Acceptance:
         cost_quantile: float = QUANTILE,
         name: str = "acceptance",
     ) -> None:
-        for what, limit in (
-            ("price_eur_per_kwh", max_price_eur_per_kwh),
-            ("cost_eur", max_cost_eur),
-        ):
+        for limit in (max_price_eur_per_kwh, max_cost_eur):
             if limit is not None and np.isnan(limit):
-                raise ScenarioError(f"max_{what} is NaN; expected a number, or None.")
+                raise ScenarioError(
+                    f"max_price_eur_per_kwh is {max_price_eur_per_kwh} and max_cost_eur "
+                    f"{max_cost_eur}; expected numbers, or None."
+                )
         for what, share in (("price", price_quantile), ("cost", cost_quantile)):
             if not 0.0 <= share <= 1.0:
                 raise ScenarioError(f"{what}_quantile is {share}; expected a number in [0, 1].")
@@ -278,3 +281,25 @@ class Prediction:
         planned = self._window.act(simulation)
         pausing = simulation.episodes.jobs.interruptible[:, None]
         return np.where(pausing, self._exact.act(simulation), planned)
+
+
+def tuned_acceptance(
+    scenario: ApplianceScenario, episodes: int = 4096, seed: int = 0
+) -> Acceptance:
+    """Acceptance with the quantiles that cost least on episodes of a scenario, of `GRID`.
+
+    Args:
+        scenario: Where they are tuned: of the train split, to be played on another.
+        episodes: Played for every quantile, the same ones.
+        seed: Of their random numbers.
+    """
+    uniform = np.random.default_rng(seed).random((episodes, scenario.draws))
+    drawn, simulation = scenario.draw(uniform), ApplianceSimulation(scenario, episodes)
+    pausing = drawn.jobs.interruptible
+    paid = np.empty((2, len(GRID)))
+    for k, share in enumerate(GRID):
+        simulation.start(drawn)
+        cost = play(Acceptance(price_quantile=share, cost_quantile=share), simulation)
+        paid[:, k] = cost[pausing].sum(), cost[~pausing].sum()
+    price, cost = (GRID[k] for k in paid.argmin(axis=1))
+    return Acceptance(price_quantile=price, cost_quantile=cost, name="acceptance, tuned")

@@ -58,9 +58,10 @@ class ApplianceEnv(gym.Env[np.ndarray, np.ndarray]):
         prices: From `flexgym.envs.data.load_prices` or `synthetic_prices`; None is the documented
             synthetic tariff. Hourly means of the import price are the day's forecast curve.
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        uncertainty: ``"markov"`` (the household's price chain, four quarter-hours a step),
-            ``"autoregressive"``, ``"none"``; a `MarkovChain` of factors; a function from a curve
-            of 24 prices to a `SignalProcess`; or one `SignalProcess`, which then is the only day.
+        uncertainty: ``"autoregressive"`` (hourly autocorrelation 0.6, deviation 0.06 EUR/kWh, 9
+            values), ``"markov"`` (the household's price chain, four quarter-hours a step) or
+            ``"none"``; a `MarkovChain` of factors; a function from a curve of 24 prices to a
+            `SignalProcess`; or one `SignalProcess`, which then is the only day.
         noise_sd_eur_per_kwh: Deviation of what the price adds after the decision, EUR/kWh; 0
             reveals the price with the signal.
         render_mode: ``"rgb_array"`` or None.
@@ -81,7 +82,7 @@ class ApplianceEnv(gym.Env[np.ndarray, np.ndarray]):
         days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         split: str = "train",
-        uncertainty: PriceModel = "markov",
+        uncertainty: PriceModel = "autoregressive",
         noise_sd_eur_per_kwh: float = 0.0,
         render_mode: str | None = None,
     ) -> None:

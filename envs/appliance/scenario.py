@@ -24,7 +24,7 @@ KINDS = ("mixed", "interruptible", "uninterruptible")
 UNCERTAINTIES = ("markov", "autoregressive", "none")
 MOST_HOURS = 6
 LOWEST_KW, HIGHEST_KW = 0.5, 3.0
-PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.8, 0.04, 9
+PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.6, 0.06, 9
 """Of ``"autoregressive"``: hourly autocorrelation, deviation, values of the chain."""
 _JOB_DRAWS = 6
 
@@ -127,7 +127,7 @@ class ApplianceScenario:
         days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         split: str = "train",
-        uncertainty: PriceModel = "markov",
+        uncertainty: PriceModel = "autoregressive",
         noise_sd_eur_per_kwh: float = 0.0,
     ) -> ApplianceScenario:
         """Fill in defaults; see `ApplianceEnv` for the arguments.
