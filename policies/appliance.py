@@ -53,6 +53,11 @@ def action(wishes: NDArray[np.bool_]) -> Floats:
     return np.where(wishes, 1.0, -1.0)[:, None]
 
 
+def running_on(simulation: ApplianceSimulation) -> NDArray[np.bool_]:
+    """Jobs that have begun and may not pause, shape (n,): they run on, whatever is wished."""
+    return simulation.running & ~simulation.episodes.jobs.interruptible
+
+
 def play(policy: AppliancePolicy, simulation: ApplianceSimulation) -> Floats:
     """Cost of every episode the simulation has begun, shape (n,), EUR."""
     policy.begin(simulation)
@@ -117,7 +122,7 @@ class Replanned:
             simulation.forecast, simulation.left, np.maximum(jobs.earliest, t), jobs.deadline,
             jobs.interruptible, chosen,
         )  # fmt: skip
-        return action(chosen[:, t])
+        return action(chosen[:, t] | running_on(simulation))
 
 
 class Acceptance:
@@ -188,7 +193,7 @@ class Acceptance:
         _accept(
             t, forecast, simulation.left, jobs.deadline, jobs.interruptible, self._limit, wishes
         )
-        return action(wishes)
+        return action(wishes | running_on(simulation))
 
 
 @compiled
@@ -258,9 +263,8 @@ class Optimal:
         price = simulation.expected_eur_per_kwh[rows]
         out[rows] = price <= limit + TIE_EUR_PER_KWH
         rows = self._fixed
-        # What has begun runs on by itself.
         out[rows] = self._saving[np.arange(len(rows)), t, signal[rows]] >= -TIE_EUR_PER_KWH
-        return out
+        return out | running_on(simulation)
 
 
 class Prediction:

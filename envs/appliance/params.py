@@ -85,4 +85,7 @@ class Jobs(NamedTuple):
 
     def take(self, rows: NDArray) -> Jobs:
         """The jobs of some rows."""
-        return Jobs(*(field[rows] for field in self))
+        hours, earliest, deadline, power_kw, interruptible = self
+        return Jobs(
+            hours[rows], earliest[rows], deadline[rows], power_kw[rows], interruptible[rows]
+        )

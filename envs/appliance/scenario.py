@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 
 import numpy as np
@@ -172,11 +172,8 @@ class ApplianceScenario:
                 f"days is {days!r} (split {split!r}); expected days from 0 to {EPISODES - 1} that "
                 "the prices cover, at least one. Pass days=prices.covered_days()."
             )
-        model = _model(uncertainty)
-        first = START_QUARTER
-        paid = prices.import_eur_per_kwh[first : first + EPISODES * STEPS_PER_DAY]
-        curves = paid.reshape(EPISODES, HOURS_PER_DAY, -1).mean(axis=2)[covered]
-        worlds = tuple(_with_noise(model(curve), noise_sd_eur_per_kwh) for curve in curves)
+        build = _named_worlds if isinstance(uncertainty, str) else _worlds
+        worlds = build(prices, uncertainty, noise_sd_eur_per_kwh)
         return cls(chosen.astype(np.int64), covered, worlds, pool, kind, prices.name)
 
     @property
@@ -274,6 +271,19 @@ def _model(uncertainty: PriceModel) -> Callable[[Floats], SignalProcess]:
         f"uncertainty is {uncertainty!r}; expected one of {', '.join(UNCERTAINTIES)}, a "
         "MarkovChain, a SignalProcess or a function from a forecast curve to one."
     )
+
+
+def _worlds(
+    prices: Prices, uncertainty: PriceModel, noise_sd_eur_per_kwh: float
+) -> tuple[SignalProcess, ...]:
+    """Processes of all days that have prices, around the hourly means of their import price."""
+    model, first = _model(uncertainty), START_QUARTER
+    paid = prices.import_eur_per_kwh[first : first + EPISODES * STEPS_PER_DAY]
+    curves = paid.reshape(EPISODES, HOURS_PER_DAY, -1).mean(axis=2)[prices.covered_days()]
+    return tuple(_with_noise(model(curve), noise_sd_eur_per_kwh) for curve in curves)
+
+
+_named_worlds = lru_cache(maxsize=8)(_worlds)
 
 
 def _with_noise(process: SignalProcess, sd_eur_per_kwh: float) -> SignalProcess:

@@ -197,7 +197,7 @@ class ApplianceSimulation:
         shapes |= {"signal": (n, T), "price_eur_per_kwh": (n, T)}
         shapes |= {f"job_{name}": (n,) for name in Jobs._fields}
         for name, shape in shapes.items():
-            if np.shape(saved.get(name)) != shape:
+            if name not in saved or np.shape(saved[name]) != shape:
                 raise StateError(f"the state's {name} is not of shape {shape}; it is damaged.")
         if not 0 <= int(saved.get("t", -1)) <= T:
             raise StateError(f"the state's t is {saved.get('t')}; expected 0 to {T}.")
