@@ -18,6 +18,7 @@ ACCEPTANCE = {
     "mixed": "acceptance",
 }
 """What the source calls acceptance, by the kind of job."""
+_ROUNDING_EUR = 1e-9
 HEADS = ("pattern", "EUR/job", "95 %", "score", "95 %", "ct/kWh", "moved", "forced", "expected")
 
 
@@ -50,7 +51,9 @@ def appliance_rows(kind: str, played: Sequence[ApplianceDays]) -> list[dict[str,
         if days.value_eur is not None:
             apart = normal_interval(days.cost_eur - days.value_eur, 0.99)
             row["expected_eur"] = float(days.value_eur.mean())
-            row["expected_inside"] = bool(apart.low <= 0.0 <= apart.high)
+            # On known prices the interval is a point, up to rounding.
+            inside = apart.low <= _ROUNDING_EUR and apart.high >= -_ROUNDING_EUR
+            row["expected_inside"] = bool(inside)
         rows.append(row)
     return sorted(rows, key=lambda row: (row["kind"] == "bound", row["score"]["mean"]))
 

@@ -10,9 +10,9 @@ so the job runs exactly when the expected price is at most the hurdle price,
     E[P_h | s_h] <= V(h-1, L | s_h) - V(h-1, L-1 | s_h).
 
 The source writes V(h-1, L) without the signal, which holds for signals that say nothing of later
-ones, and calls P(s_h) the hurdle price; here that is the right-hand side, as in its title (1).
-Costs are those of 1 kW: power is a factor. At equality the job runs, so ties go to the earliest
-hour.
+ones; its rule has d and f for H and L; and it calls P(s_h), the left-hand side, the hurdle price,
+where the name here means what the price has to stay below, the right-hand side. Costs are those
+of 1 kW: power is a factor. At equality the job runs, so ties go to the earliest hour.
 """
 
 from __future__ import annotations

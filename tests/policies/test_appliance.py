@@ -1,5 +1,7 @@
 """Patterns of an appliance in the environment: the optimum's mean is its value, limits hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,31 @@ def test_an_open_plan_is_kept_and_made_on_what_is_known_then():
             first = e + np.argmin([seen[t : t + L].sum() for t in range(e, d - L + 1)])
             expected = np.arange(first, first + L)
         assert np.flatnonzero(ran[i]).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
+def test_nobody_sees_the_future(policy):
+    """Signals and prices after hour 9 are other ones: until then nothing is done differently."""
+    simulation, drawn = episodes_of(6, 400, uncertainty="autoregressive")
+    other = episodes_of(7, 400, uncertainty="autoregressive")[1]
+    known = np.arange(24) < 10
+    signal = np.where(known, drawn.signal, other.signal)
+    price = np.where(known, drawn.price_eur_per_kwh, other.price_eur_per_kwh)
+    acted, later = [], []
+    for episodes in (drawn, replace(drawn, signal=signal, price_eur_per_kwh=price)):
+        simulation.start(episodes)
+        policy.begin(simulation)
+        seen, done = [], []
+        while not simulation.done:
+            action = policy.act(simulation)
+            (seen if simulation.t < 10 else done).append((simulation.observe(), action))
+            simulation.step(action)
+        acted.append(seen)
+        later.append(done)
+    for one, two in zip(*acted, strict=True):
+        assert np.array_equal(one[0], two[0])
+        assert np.array_equal(one[1], two[1])
+    assert not np.array_equal(later[0][-1][0], later[1][-1][0])
 
 
 def test_tuned_limits_are_the_best_of_the_grid_on_train_days():

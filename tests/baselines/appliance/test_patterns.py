@@ -101,4 +101,5 @@ def test_what_accepts_nothing_runs_in_the_last_hours(world, interruptible):
         outcome = simulation.step(policy.act(simulation))
         late = simulation.t - 1 in (3, 4)
         assert (outcome[:, 0] == late).all()
-        assert (outcome[:, 1] == late).all()
+        # It is made to begin; what may not pause then runs on as it wishes.
+        assert (outcome[:, 1] == (late if interruptible else simulation.t - 1 == 3)).all()

@@ -181,3 +181,16 @@ def test_negative_prices_are_played_and_prices_that_are_none_are_named():
     assert rewards == pytest.approx(3 * 2.0 * 0.1)
     with pytest.raises(ScenarioError, match="not finite"):
         gym.make(ID, uncertainty=lambda curve: SignalProcess.known(curve * np.nan))
+
+
+def test_days_follow_the_prices():
+    year = np.full(35136, 0.3)
+    year[2000:] = math.nan
+    short = Prices(year, year / 2, "three weeks")
+    scenario = ApplianceScenario.create(prices=short)
+    assert scenario.days.max() < 21
+    assert np.isfinite(scenario.forecast_table).all()
+    with pytest.raises(ScenarioError, match="that the prices cover"):
+        ApplianceEnv(prices=short).reset(options={"day": 100})
+    with pytest.raises(ScenarioError, match="that the prices cover"):
+        ApplianceEnv(prices=short, days=[3, 100])
