@@ -216,7 +216,7 @@ def _limit(process: Any, job: Any, signal: np.ndarray, ran: np.ndarray) -> tuple
         left = job.hours - np.concatenate([[0], np.cumsum(ran)[:-1]])
         out = hurdle[at, left, signal]
     else:
-        name = "most to begin at, mean"
+        name = "reserve, mean of its hours"
         waiting = np.cumsum(ran) - ran == 0
         reserve = stopping_rule(process, job).reserve_eur_per_kw[at, signal]
         out = np.where(waiting, reserve / max(job.hours, 1), np.nan)
