@@ -51,6 +51,10 @@ _ENVIRONMENTS = {
         "flexgym.envs.aggregator_market.env:DirectiveEnv",
         "flexgym.envs.aggregator_market.vector_env:DirectiveVectorEnv",
     ),
+    "flexgym/Appliance-v0": (
+        "flexgym.envs.appliance.env:ApplianceEnv",
+        "flexgym.envs.appliance.vector_env:ApplianceVectorEnv",
+    ),
 }
 """Single environment and native batch, if there is one, by Gymnasium's id."""
 

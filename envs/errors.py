@@ -13,6 +13,10 @@ class HouseError(FlexgymError, ValueError):
     """A device or connection parameter is outside its physical range."""
 
 
+class JobError(FlexgymError, ValueError):
+    """A job of an appliance is longer than its window, or its data describe none."""
+
+
 class SeriesError(FlexgymError, ValueError):
     """Exogenous series have wrong shapes, NaN, or impossible values."""
 

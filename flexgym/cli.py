@@ -26,6 +26,7 @@ COMMANDS = {
             "feeder": "flexgym.evaluate.feeder",
             "privacy": "flexgym.evaluate.privacy",
             "market": "flexgym.evaluate.market",
+            "appliance": "flexgym.evaluate.appliance",
         },
     ),
     "reproduce": (

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.uncertainty import MarkovChain
@@ -190,10 +191,9 @@ class SignalProcess:
             Shape (..., T).
         """
         out = np.empty(uniform.shape, dtype=np.int64)
-        out[..., 0] = _position(np.cumsum(self.initial), uniform[..., 0])
         steps = np.cumsum(self.transition, axis=-1)
-        for t in range(1, self.periods):
-            out[..., t] = _position(steps[t - 1][out[..., t - 1]], uniform[..., t])
+        rows = np.ascontiguousarray(uniform, dtype=np.float64).reshape(-1, self.periods)
+        _fill_paths(np.cumsum(self.initial), steps, rows, out.reshape(-1, self.periods))
         return out
 
     def prices(self, signal: NDArray[np.int64], uniform: Floats) -> Floats:
@@ -206,11 +206,29 @@ class SignalProcess:
         Returns:
             Shape (..., T).
         """
-        which = _position(np.cumsum(self.noise_probabilities), uniform)
         expected = self.price_eur_per_kwh[np.arange(self.periods), signal]
-        return expected + self.noise_eur_per_kwh[which]
+        return expected + self.noise(uniform)
+
+    def noise(self, uniform: Floats) -> Floats:
+        """What prices add to their expectation, of the shape of the draws, EUR/kWh."""
+        which = _position(np.cumsum(self.noise_probabilities), uniform)
+        return self.noise_eur_per_kwh[which]
 
 
 def _position(cumulated: Floats, uniform: Floats) -> NDArray[np.int64]:
     """First entry of ``cumulated`` (..., n) above ``uniform`` (...); the last if rounding errs."""
     return np.minimum((cumulated <= uniform[..., None]).sum(axis=-1), cumulated.shape[-1] - 1)
+
+
+@compiled
+def _fill_paths(first, steps, uniform, out):
+    """Paths of signals, shape (m, T), from cumulated probabilities (n,) and (T - 1, n, n)."""
+    last = len(first) - 1
+    for i in range(len(uniform)):
+        s = 0
+        for t in range(uniform.shape[1]):
+            share = first if t == 0 else steps[t - 1, s]
+            k = 0
+            while k < last and share[k] <= uniform[i, t]:
+                k += 1
+            out[i, t] = s = k
