@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate import market_tables, privacy_tables
+from flexgym.evaluate import appliance_tables, forecasts, market_tables, privacy_tables
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
 from flexgym.evaluate.feeder_tables import markdown_tables
@@ -44,6 +44,8 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("bench-market", "bench-market", bench.markdown_table, "docs/market.md"),
         ("market", "market", market_tables.markdown_tables, "docs/market.md"),
         ("ising", "ising", ising_tables.markdown_tables, "docs/market.md"),
+        ("appliance", "appliance", appliance_tables.markdown_tables, "docs/appliance.md"),
+        ("forecasts", "forecasts", forecasts.markdown, "docs/appliance.md"),
     ],
 )
 def test_tables_are_those_on_file(block, folder, table, document):
