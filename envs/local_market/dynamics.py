@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.household.params import Floats
+
+ITEMS = ("value_eur", "cost_eur", "market_eur", "fee_eur", "contract_eur", "utility_eur")
+"""What a participant's reward is made of: the first less all others."""
+AMOUNTS = ("traded_kwh", "contract_kwh", "utility_kwh", "served_kwh", "given_kwh")
+"""Energy beside it: bought above 0, sold below; what it needed and got, had left and gave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,42 +92,45 @@ def actions_from_orders(hour: Terms, price: Floats, share: Floats) -> Floats:
     return np.clip(np.stack([2.0 * at - 1.0, 2.0 * share - 1.0], axis=-1), -1.0, 1.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Accounts:
-    """What an hour came to for each participant, shape (m, n).
+@compiled
+def account(net, retail, feed_in, value, cost, trade, due, items, reward):
+    """Settle with the utility what market and contracts left, to each participant's best.
 
-    Attributes:
-        served_kwh: Energy it needed and got.
-        given_kwh: Energy it had left and gave.
-        utility_kwh: Bought from the utility above 0, fed in below.
-        utility_eur: Paid to the utility above 0.
-        value_eur: What the energy it got was worth to it.
-        cost_eur: What the energy it gave cost it.
-    """
-
-    served_kwh: Floats
-    given_kwh: Floats
-    utility_kwh: Floats
-    utility_eur: Floats
-    value_eur: Floats
-    cost_eur: Floats
-
-
-def settle(hour: Terms, inflow_kwh: Floats) -> Accounts:
-    """Settle what market and contracts left with the utility, to each participant's best.
-
-    Who needs more buys it from the utility if it is worth its retail price, and else goes without;
-    who has more left feeds it in if that pays its cost, and else keeps it. What was sold and is
-    not there must be bought.
+    Who needs more buys it if it is worth its retail price, and else goes without; who has more
+    left feeds it in if that pays its cost, and else keeps it. What was sold and is not there must
+    be bought.
 
     Args:
-        hour: Terms of the hour.
-        inflow_kwh: What came in by trade and contracts, above 0, or went out.
+        net: Needs above 0, left over below, shape (m, n), kWh.
+        retail: Price at which the utility sells, same shape, EUR/kWh.
+        feed_in: Price at which it buys.
+        value: What a needed kWh is worth.
+        cost: What a given kWh costs.
+        trade: Traded kWh, paid EUR and fees of the market, three arrays (m, n).
+        due: Delivered kWh, received above 0, and EUR paid for contracts, two arrays (m, n).
+        items: Shape (11, m, n), overwritten: `ITEMS`, then `AMOUNTS`.
+        reward: Shape (m, n), overwritten: the first item less the other five, EUR.
     """
-    net, inflow = hour.net_kwh, inflow_kwh
-    need, surplus = np.maximum(net, 0.0), np.maximum(-net, 0.0)
-    served = np.where(hour.value >= hour.retail, need, np.clip(inflow, 0.0, need))
-    given = np.where(hour.cost <= hour.feed_in, surplus, np.clip(-inflow, 0.0, surplus))
-    utility = served - given - inflow
-    unit = np.where(utility > 0.0, hour.retail, hour.feed_in)
-    return Accounts(served, given, utility, unit * utility, hour.value * served, hour.cost * given)
+    m, n = net.shape
+    for r in range(m):
+        for i in range(n):
+            traded, delivered = trade[0][r, i], due[0][r, i]
+            inflow = traded + delivered
+            need, surplus = max(net[r, i], 0.0), max(-net[r, i], 0.0)
+            served = need
+            if value[r, i] < retail[r, i]:
+                served = min(max(inflow, 0.0), need)
+            given = surplus
+            if cost[r, i] > feed_in[r, i]:
+                given = min(max(-inflow, 0.0), surplus)
+            utility = served - given - inflow
+            eur = utility * (retail[r, i] if utility > 0.0 else feed_in[r, i])
+            items[0, r, i], items[1, r, i] = value[r, i] * served, cost[r, i] * given
+            items[2, r, i], items[3, r, i] = trade[1][r, i], trade[2][r, i]
+            items[4, r, i], items[5, r, i] = due[1][r, i], eur
+            items[6, r, i], items[7, r, i], items[8, r, i] = traded, delivered, utility
+            items[9, r, i], items[10, r, i] = served, given
+            out = items[0, r, i]
+            for k in range(1, 6):
+                out -= items[k, r, i]
+            reward[r, i] = out

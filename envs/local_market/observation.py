@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexgym.envs.household.params import Floats
-from flexgym.envs.local_market.dynamics import Terms
+from flexgym.envs.compiled import compiled
 from flexgym.envs.local_market.params import HOURS
 
 PRICE_SCALE = 0.4
@@ -24,45 +23,37 @@ last hour at the participant's node: kWh a participant, and the equilibrium inte
 one's own tariff where a side is empty."""
 
 
-def observe(
-    t: int,
-    hour: Terms,
-    forecast: Floats,
-    solar: Floats,
-    last: Floats,
-) -> np.ndarray:
+@compiled
+def observe(t, terms, forecast, solar, last, out):
     """Observations of all participants.
 
     Args:
         t: The hour, 0 to 24.
-        hour: Its terms; those of the last at the end.
+        terms: Net energy, position, retail, feed-in, value, cost and limit of the hour, or of the
+            last at the end; seven arrays (m, n).
         forecast: Of what each needs, shape (24, m, n), kWh.
         solar: Of roofs, shape (24, m), kWh per kW.
         last: Of the last hour: share of each order that was filled, volume a participant, and
             both ends of the interval, shape (4, m, n).
-
-    Returns:
-        Shape (m, n, entries), float32.
+        out: Shape (m, n, entries), overwritten from its first entry.
     """
-    m, n = hour.net_kwh.shape
-    out = np.zeros((len(NAMES), m, n), dtype=np.float32)
-    out[0], out[1] = hour.net_kwh, hour.position_kwh
-    for k, price in enumerate((hour.retail, hour.feed_in, hour.value, hour.cost, hour.limit)):
-        out[2 + k] = price / PRICE_SCALE
-    at = 7
-    for k in range(1, AHEAD + 1):
-        if t + k < HOURS:
-            out[at + k - 1] = forecast[t + k]
-    at += AHEAD
-    filled, volume, low, high = last
-    out[at], out[at + 1] = filled, volume
-    out[at + 2] = np.where(np.isfinite(low), low, hour.feed_in) / PRICE_SCALE
-    out[at + 3] = np.where(np.isfinite(high), high, hour.retail) / PRICE_SCALE
-    at += 4
-    for k in range(AHEAD + 1):
-        if t + k < HOURS:
-            out[at + k] = solar[t + k][:, None]
-    at += AHEAD + 1
+    net, position, retail, feed_in, value, cost, limit = terms
+    m, n = net.shape
     angle = 2.0 * np.pi * t / HOURS
-    out[at], out[at + 1], out[at + 2] = np.sin(angle), np.cos(angle), 1.0 - t / HOURS
-    return np.ascontiguousarray(np.moveaxis(out, 0, -1))
+    sine, cosine, left = np.sin(angle), np.cos(angle), 1.0 - t / HOURS
+    for r in range(m):
+        for i in range(n):
+            row = out[r, i]
+            row[0], row[1] = net[r, i], position[r, i]
+            row[2], row[3] = retail[r, i] / PRICE_SCALE, feed_in[r, i] / PRICE_SCALE
+            row[4], row[5] = value[r, i] / PRICE_SCALE, cost[r, i] / PRICE_SCALE
+            row[6] = limit[r, i] / PRICE_SCALE
+            for k in range(1, AHEAD + 1):
+                row[6 + k] = forecast[t + k, r, i] if t + k < HOURS else 0.0
+            row[7 + AHEAD], row[8 + AHEAD] = last[0, r, i], last[1, r, i]
+            low, high = last[2, r, i], last[3, r, i]
+            row[9 + AHEAD] = (low if np.isfinite(low) else feed_in[r, i]) / PRICE_SCALE
+            row[10 + AHEAD] = (high if np.isfinite(high) else retail[r, i]) / PRICE_SCALE
+            for k in range(AHEAD + 1):
+                row[11 + AHEAD + k] = solar[t + k, r] if t + k < HOURS else 0.0
+            row[12 + 2 * AHEAD], row[13 + 2 * AHEAD], row[14 + 2 * AHEAD] = sine, cosine, left

@@ -88,14 +88,15 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-        """Draw a new day; the option ``day`` chooses it.
+        """Draw a new day; the option ``day`` chooses it, other options are left to others.
 
         Raises:
-            ScenarioError: An option is unknown or out of range.
+            ScenarioError: There is no such day.
         """
         if seed is not None or self.np_random is None:
             self.np_random = seeding.np_random(seed)[0]
-        self.play.begin([self.np_random], options)
+        ours = {key: value for key, value in (options or {}).items() if key == "day"}
+        self.play.begin([self.np_random], ours)
         self.agents = self.possible_agents[:]
         return self._observations(), {agent: {} for agent in self.agents}
 

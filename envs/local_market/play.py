@@ -16,7 +16,7 @@ from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE
 from flexgym.envs.local_market.dynamics import actions_from_orders
 from flexgym.envs.local_market.scenario import LocalMarketScenario
-from flexgym.envs.local_market.simulation import LocalMarketSimulation, reward_of
+from flexgym.envs.local_market.simulation import LocalMarketSimulation
 
 Behaviour = Callable[[LocalMarketSimulation], tuple[Floats, Floats]]
 """Orders of all participants of m markets: prices in EUR/kWh and shares of the volume, (m, n)."""
@@ -137,9 +137,11 @@ class LocalMarketPlay:
 
     def rewards(self) -> Floats:
         """What the learners got in the last hour, shape (m, agents), EUR."""
-        market = self.market
-        items = np.stack(list(market.accounts.values()))
-        return reward_of(items)[:, self.seats]
+        return self.of_learners(self.market.reward)
+
+    def of_learners(self, values: Floats) -> Floats:
+        """Their columns of (..., n) values."""
+        return values if self._all else values[..., self.seats]
 
 
 def _seats(learners: int | Sequence[str] | None, everybody: list[str]) -> list[int]:

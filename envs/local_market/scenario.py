@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.compiled import compiled
 from flexgym.envs.data import (
     HOUSE_SEEDS,
     Prices,
@@ -29,7 +30,7 @@ from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.scenario import PV_YIELD
 from flexgym.envs.local_market.hierarchy import Hierarchy
 from flexgym.envs.local_market.params import HOURS, Limits
-from flexgym.envs.uncertainty import Uncertainty
+from flexgym.envs.uncertainty import Uncertainty, pick, realised_pv
 
 Ints = NDArray[np.int64]
 
@@ -255,21 +256,15 @@ class LocalMarketScenario:
         for t in range(1, HOURS):
             state[t] = _pick(weather[2][state[t - 1]], uniform[:, 2 + t])
         drawn = uniform[:, at : at + 5 * n].reshape(m, 5, n)
-        noise = uniform[:, at + 5 * n :].reshape(m, HOURS, n).transpose(1, 0, 2)
-        factors, cumulated = self._noise
-        last = len(factors) - 1
-        off = factors[np.minimum(np.searchsorted(cumulated, noise, side="right"), last)]
-        limits = self.limits
+        limits, factor = self.limits, weather[0][state]
         has_roof = np.where(drawn[:, 0] < limits.prosumer_share, roof[house], 0.0)
-        consumed = load[house[None], hour[:, :, None]]
-        sun = solar[:, :, None] * has_roof
-        # A roof never gives more than its rating.
-        factor = weather[0][state]
-        given = np.minimum(factor[:, :, None] * sun, np.maximum(has_roof, sun))
+        net, expected = np.empty((2, HOURS, m, n))
+        noise = uniform[:, at + 5 * n :]
+        _fill(load, house, hour, has_roof, solar, factor, *self._noise, noise, net, expected)
         return MarketDays(
             day=day,
-            net_kwh=consumed * off - given,
-            forecast_kwh=consumed - sun,
+            net_kwh=net,
+            forecast_kwh=expected,
             weather=factor,
             solar=solar,
             import_eur_per_kwh=paid,
@@ -279,6 +274,35 @@ class LocalMarketScenario:
             value_factor=_between(limits.value_factor, drawn[:, 3]),
             cost_share=_between(limits.cost_share, drawn[:, 4]),
         )
+
+
+@compiled
+def _fill(load, house, hour, roof_kw, solar, weather, factors, shares, noise, net, expected):
+    """What every participant needs in each hour, and what it expects of that.
+
+    Args:
+        load: Consumption of the pool's houses, shape (pool, hours of the year), kWh.
+        house: Who takes part, shape (m, n).
+        hour: Hours of the day in the year, shape (24, m).
+        roof_kw: Rating of each roof, shape (m, n), 0 without one.
+        solar: Forecast per kW, shape (24, m), kWh.
+        weather: Factor on it, shape (24, m).
+        factors: What consumption may be off by, shape (k,).
+        shares: Their cumulated probabilities, shape (k,).
+        noise: Uniform numbers, shape (m, 24 * n).
+        net: Shape (24, m, n), overwritten, kWh.
+        expected: Likewise.
+    """
+    T, m, n = net.shape
+    for t in range(T):
+        for r in range(m):
+            for i in range(n):
+                consumed = load[house[r, i], hour[t, r]]
+                sun = solar[t, r] * roof_kw[r, i]
+                # A roof never gives more than its rating.
+                given = realised_pv(weather[t, r], sun, roof_kw[r, i])
+                expected[t, r, i] = consumed - sun
+                net[t, r, i] = factors[pick(shares, noise[r, t * n + i])] * consumed - given
 
 
 def _mean_of_four(uncertainty: Uncertainty) -> tuple[Floats, Floats]:

@@ -13,17 +13,21 @@ from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market import observation as seen
 from flexgym.envs.local_market.clearing import MIDDLE, rule_number
-from flexgym.envs.local_market.dynamics import Terms, orders_from_actions, settle, terms
+from flexgym.envs.local_market.dynamics import (
+    AMOUNTS,
+    ITEMS,
+    Terms,
+    account,
+    orders_from_actions,
+    terms,
+)
 from flexgym.envs.local_market.hierarchy import clear_tree
 from flexgym.envs.local_market.params import HOURS
 from flexgym.envs.local_market.scenario import LocalMarketScenario, MarketDays
 
-ITEMS = ("value_eur", "cost_eur", "market_eur", "fee_eur", "contract_eur", "utility_eur")
-"""What a participant's reward is made of: the first less all others."""
-AMOUNTS = ("traded_kwh", "contract_kwh", "utility_kwh", "served_kwh", "given_kwh")
-"""Energy beside it: bought above 0, sold below; what it needed and got, had left and gave."""
 SPOT_ACTIONS = 2
 _SAVED = ("uniform", "last", "totals")
+_PLAYED = ("posted", "clearing", "reward", "accounts")
 
 
 class Contracts(Protocol):
@@ -83,6 +87,7 @@ class LocalMarketSimulation:
             ends of its equilibrium interval, shape (4, m, n).
         posted: Prices and signed volumes of the last hour's orders, each shape (m, n).
         clearing: What happened to them, a `TreeClearing`.
+        reward: What each got in the last hour, shape (m, n), EUR.
         accounts: `ITEMS` and `AMOUNTS` of the last hour, each shape (m, n).
         totals: Their sums over the hours so far, shape (items and amounts, m, n).
 
@@ -116,7 +121,7 @@ class LocalMarketSimulation:
 
     def __getattr__(self, name: str) -> Any:
         # Properties end here, too, when they need what is not there.
-        if name in (*_SAVED, "days", "hour", "posted", "clearing", "accounts"):
+        if name in (*_SAVED, "days", "hour", *_PLAYED):
             raise ResetNeededError(f"{name} is not there before it is played; reset and step.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -166,8 +171,8 @@ class LocalMarketSimulation:
         shape = (self.n, self.participants)
         none, endless = np.zeros(shape), np.full(shape, np.inf)
         self.last = np.stack([none, none, -endless, endless])
-        self.totals = np.zeros((len(ITEMS) + len(AMOUNTS), *shape))
-        for name in ("posted", "clearing", "accounts"):
+        self.totals: Floats = np.zeros((len(ITEMS) + len(AMOUNTS), *shape))
+        for name in _PLAYED:
             self.__dict__.pop(name, None)
 
     def _open(self, due_kwh: Floats | None = None) -> None:
@@ -260,34 +265,40 @@ class LocalMarketSimulation:
         self.clearing = found = clear_tree(
             self.scenario.hierarchy, price, volume, self.rule, self.position, self.wholesale
         )
-        self.posted, contract_eur = (price, volume), due[1]
-        own = settle(self.hour, found.traded_kwh + due[0])
+        self.posted = (price, volume)
         size = np.abs(volume)
-        filled = np.divide(np.abs(found.traded_kwh), size, out=np.zeros_like(size), where=size > 0)
         per_head, ends = found.node_kwh / self._members, found.interval[:, self._node]
-        self.last = np.stack([filled, per_head[:, self._node], ends[..., 0], ends[..., 1]])
+        self.last = np.empty((4, *volume.shape))
+        self.last[0] = np.abs(found.traded_kwh) / np.where(size > 0.0, size, 1.0)
+        self.last[1], self.last[2:] = per_head[:, self._node], ends.transpose(2, 0, 1)
         if self.contracts is not None:
-            contract_eur = contract_eur + self.contracts.strike(self, agreed)
-        items = (
-            own.value_eur, own.cost_eur, found.paid_eur, found.fee_eur, contract_eur,
-            own.utility_eur,
+            due = (due[0], due[1] + self.contracts.strike(self, agreed))
+        hour = self.hour
+        now = np.empty((len(ITEMS) + len(AMOUNTS), *volume.shape))
+        self.reward = np.empty(volume.shape)
+        account(
+            hour.net_kwh, hour.retail, hour.feed_in, hour.value, hour.cost,
+            (found.traded_kwh, found.paid_eur, found.fee_eur), due, now, self.reward,
         )  # fmt: skip
-        amounts = (found.traded_kwh, due[0], own.utility_kwh, own.served_kwh, own.given_kwh)
-        now = np.stack([*items, *amounts])
         self.accounts = dict(zip((*ITEMS, *AMOUNTS), now, strict=True))
         self.totals += now
         self.t += 1
         if not self.done:
             self._open()
-        return reward_of(now)
+        return self.reward
 
     def observe(self) -> np.ndarray:
         """What every participant sees, shape (m, n, entries), float32."""
-        days = self.days
-        out = seen.observe(self.t, self.hour, days.forecast_kwh, days.solar, self.last)
-        if self.contracts is None:
-            return out
-        return np.concatenate([out, self.contracts.observe(self)], axis=-1, dtype=np.float32)
+        days, hour, spot = self.days, self.hour, len(seen.NAMES)
+        out = np.empty((self.n, self.participants, len(self.observation_names)), dtype=np.float32)
+        now = (
+            hour.net_kwh, hour.position_kwh, hour.retail, hour.feed_in, hour.value, hour.cost,
+            hour.limit,
+        )  # fmt: skip
+        seen.observe(self.t, now, days.forecast_kwh, days.solar, self.last, out)
+        if self.contracts is not None:
+            out[..., spot:] = self.contracts.observe(self)
+        return out
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on, without the generators."""
@@ -327,9 +338,3 @@ class LocalMarketSimulation:
         self._start(uniform, days)
         self.t, self.last, self.totals = t, last, totals
         self._open(None if end is None else days.net_kwh[HOURS - 1] - end)
-
-
-def reward_of(items: Floats) -> Floats:
-    """Reward from `ITEMS` (and more) along the first axis: value less everything else."""
-    value, *costs = items[: len(ITEMS)]
-    return value - sum(costs)

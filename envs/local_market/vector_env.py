@@ -76,17 +76,16 @@ class LocalMarketVectorEnv(_Markets):
         super().__init__(play, num_envs, (wide, acts))
 
     def _reward(self) -> np.ndarray:
-        self._each = self.simulation.rewards()
-        return self._each.sum(axis=1)
+        return self.simulation.rewards().sum(axis=1)
 
     def _info(self) -> dict[str, Any]:
         play = self.simulation
-        items = {name: values[:, play.seats] for name, values in play.market.accounts.items()}
-        return {"agent_reward_eur": self._each, **items}
+        items = {name: play.of_learners(x) for name, x in play.market.accounts.items()}
+        return {"agent_reward_eur": play.rewards(), **items}
 
     def _totals(self) -> dict[str, Any]:
         play = self.simulation
-        sums = play.market.totals[:, :, play.seats]
+        sums = play.of_learners(play.market.totals)
         return {"totals": dict(zip(play.market.accounts, sums, strict=True))}
 
 
@@ -114,11 +113,9 @@ class ParticipantRowsVectorEnv(_Markets):
 
     def _info(self) -> dict[str, Any]:
         play = self.simulation
-        return {
-            name: values[:, play.seats].ravel() for name, values in play.market.accounts.items()
-        }
+        return {name: play.of_learners(x).ravel() for name, x in play.market.accounts.items()}
 
     def _totals(self) -> dict[str, Any]:
         play = self.simulation
-        sums = play.market.totals[:, :, play.seats].reshape(len(play.market.totals), -1)
+        sums = play.of_learners(play.market.totals).reshape(len(play.market.totals), -1)
         return {"totals": dict(zip(play.market.accounts, sums, strict=True))}
