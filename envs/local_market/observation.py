@@ -11,6 +11,8 @@ PRICE_SCALE = 0.4
 """Prices are shown as multiples of it, EUR/kWh."""
 AHEAD = 4
 """Hours of forecasts shown, beginning with the next."""
+OBSERVATION_LIMIT = 1e6
+"""Far beyond any observation; PettingZoo wants finite bounds."""
 NAMES = (
     "net_kwh", "position_kwh", "retail", "feed_in", "value", "cost", "limit",
     *(f"net_forecast_{k}_kwh" for k in range(1, AHEAD + 1)),

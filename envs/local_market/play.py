@@ -15,6 +15,7 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE
 from flexgym.envs.local_market.dynamics import actions_from_orders
+from flexgym.envs.local_market.observation import OBSERVATION_LIMIT
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
 
@@ -107,7 +108,7 @@ class LocalMarketPlay:
         """Observation and action space of an agent."""
         seen, played = (len(self.observation_names),), (self.market.actions,)
         return (
-            Box(-np.inf, np.inf, seen, dtype=np.float32),
+            Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, seen, dtype=np.float32),
             Box(-1.0, 1.0, played, dtype=np.float32),
         )
 

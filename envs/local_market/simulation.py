@@ -280,7 +280,9 @@ class LocalMarketSimulation:
             hour.net_kwh, hour.retail, hour.feed_in, hour.value, hour.cost,
             (found.traded_kwh, found.paid_eur, found.fee_eur), due, now, self.reward,
         )  # fmt: skip
-        self.accounts = dict(zip((*ITEMS, *AMOUNTS), now, strict=True))
+        self.accounts: dict[str, Floats] = {
+            name: now[k] for k, name in enumerate((*ITEMS, *AMOUNTS))
+        }
         self.totals += now
         self.t += 1
         if not self.done:

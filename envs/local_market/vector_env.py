@@ -71,7 +71,8 @@ class LocalMarketVectorEnv(_Markets):
         play = LocalMarketPlay(num_envs, **options)
         seen, played = play.spaces()
         agents = len(play.agents)
-        wide = Box(-np.inf, np.inf, (agents * seen.shape[0],), dtype=np.float32)
+        limit = seen.high.flat[0]
+        wide = Box(-limit, limit, (agents * seen.shape[0],), dtype=np.float32)
         acts = Box(-1.0, 1.0, (agents, *played.shape), dtype=np.float32)
         super().__init__(play, num_envs, (wide, acts))
 
