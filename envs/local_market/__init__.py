@@ -1,0 +1,1 @@
+"""The neighbourhood market: orders, clearing, contracts, ledger, and its environment."""
