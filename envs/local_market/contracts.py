@@ -29,7 +29,6 @@ def check_fields(record: Any) -> None:
         value, wanted = getattr(record, field.name), str(field.type)
         if value is None and "None" in wanted:
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         if wanted.startswith("str"):
             good, expected = isinstance(value, str) and bool(value), "a name"
         elif wanted.startswith("int"):
@@ -37,10 +36,9 @@ def check_fields(record: Any) -> None:
             expected = "a whole number >= 0"
         elif wanted.startswith("float"):
             positive = field.name.endswith(("volume_kwh", "limit_eur"))
-            finite = number and (
-                math.isfinite(value) or value == math.inf and "limit" in field.name
-            )
-            good = finite and (value >= 0 or not positive)
+            good = isinstance(value, int | float) and not isinstance(value, bool)
+            endless = value == math.inf and "limit" in field.name
+            good = good and (math.isfinite(value) or endless) and (value >= 0 or not positive)
             expected = "a finite number" + (" >= 0" if positive else "")
         else:
             continue
@@ -49,7 +47,7 @@ def check_fields(record: Any) -> None:
 
 
 def check_parties(kind: str, first: str, second: str) -> None:
-    """Raise `ContractError` if somebody would trade with itself, or an account is no participant."""
+    """Raise `ContractError` unless two different participants stand on the two sides."""
     if first == second:
         raise ContractError(
             f"{first!r} stands on both sides of a {kind}; expected two participants."

@@ -261,8 +261,8 @@ def from_json(text: str) -> Message:
     version, kind = found.pop("version", None), found.pop("kind", None)
     if type(version) is not int or version != VERSION or kind not in MESSAGES:
         raise ContractError(
-            f"got a {kind!r} of version {version}; expected one of {', '.join(MESSAGES)} of version "
-            f"{VERSION}. Read it with the flexgym that wrote it."
+            f"got a {kind!r} of version {version}; expected one of {', '.join(MESSAGES)} of "
+            f"version {VERSION}. Read it with the flexgym that wrote it."
         )
     try:
         return MESSAGES[kind](**{key: _field(key, value) for key, value in found.items()})
