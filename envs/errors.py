@@ -101,5 +101,9 @@ class InfeasibleError(MarketError):
         self.smallest_slack = smallest_slack
 
 
+class OrderError(MarketError):
+    """An order of the local market has no finite price or volume, or trades with itself."""
+
+
 class RunError(FlexgymError, RuntimeError):
     """A run folder or checkpoint is missing, damaged or of another kind."""

@@ -1,1 +1,1 @@
-"""The neighbourhood market: orders, clearing, contracts, ledger, and its environment."""
+"""The neighbourhood market: prosumers and consumers post price and volume every hour."""

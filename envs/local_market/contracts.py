@@ -37,8 +37,9 @@ def check_fields(record: Any) -> None:
         elif wanted.startswith("float"):
             positive = field.name.endswith(("volume_kwh", "limit_eur"))
             good = isinstance(value, int | float) and not isinstance(value, bool)
-            endless = value == math.inf and "limit" in field.name
-            good = good and (math.isfinite(value) or endless) and (value >= 0 or not positive)
+            number = float(value) if good else math.nan  # type: ignore[arg-type]
+            endless = number == math.inf and "limit" in field.name
+            good = (math.isfinite(number) or endless) and (number >= 0 or not positive)
             expected = "a finite number" + (" >= 0" if positive else "")
         else:
             continue
