@@ -51,6 +51,10 @@ _ENVIRONMENTS = {
         "flexgym.envs.aggregator_market.env:DirectiveEnv",
         "flexgym.envs.aggregator_market.vector_env:DirectiveVectorEnv",
     ),
+    "flexgym/Trader-v0": (
+        "flexgym.envs.trader.env:TraderEnv",
+        "flexgym.envs.trader.vector_env:TraderVectorEnv",
+    ),
 }
 """Single environment and native batch, if there is one, by Gymnasium's id."""
 

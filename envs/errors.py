@@ -89,6 +89,10 @@ class PartitionError(MarketError):
     """A map of customers to buses or of buses to aggregators is no partition."""
 
 
+class ContractError(MarketError):
+    """A contract, or what somebody wants to do with one, breaks its terms or the ledger's rules."""
+
+
 class InfeasibleError(MarketError):
     """No choice meets the constraint; ``smallest_slack`` is the least that would, where known."""
 

@@ -206,9 +206,13 @@ class SignalProcess:
         Returns:
             Shape (..., T).
         """
-        which = _position(np.cumsum(self.noise_probabilities), uniform)
         expected = self.price_eur_per_kwh[np.arange(self.periods), signal]
-        return expected + self.noise_eur_per_kwh[which]
+        return expected + self.noise(uniform)
+
+    def noise(self, uniform: Floats) -> Floats:
+        """What prices add to their expectation, of the shape of the draws, EUR/kWh."""
+        which = _position(np.cumsum(self.noise_probabilities), uniform)
+        return self.noise_eur_per_kwh[which]
 
 
 def _position(cumulated: Floats, uniform: Floats) -> NDArray[np.int64]:
