@@ -14,6 +14,7 @@ from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE
+from flexgym.envs.local_market.contract_trade import ContractTerms, ContractTrade
 from flexgym.envs.local_market.dynamics import actions_from_orders
 from flexgym.envs.local_market.observation import OBSERVATION_LIMIT
 from flexgym.envs.local_market.scenario import LocalMarketScenario
@@ -175,7 +176,10 @@ def _found(others: Behaviour | str) -> Behaviour:
     return behaviour
 
 
-def _contracts(wanted: Any, markets: int, participants: int, rule: str) -> Any:
+def _contracts(wanted: Any, markets: int, participants: int, rule: str) -> ContractTrade | None:
     if wanted is False or wanted is None:
         return None
+    if wanted is True or isinstance(wanted, ContractTerms):
+        terms = wanted if isinstance(wanted, ContractTerms) else None
+        return ContractTrade(markets, participants, rule, terms)
     raise ScenarioError(f"contracts is {wanted!r}; expected True, False or ContractTerms.")
