@@ -69,6 +69,7 @@ class MarketDays:
         solar: Forecast of what a roof yields per rated kW, shape (24, m), kWh.
         import_eur_per_kwh: Import price of the hour, shape (24, m).
         export_eur_per_kwh: Export price of the hour, shape (24, m).
+        roof_kw: Rating of each roof, shape (m, n), kW; 0 without one.
         retail_factor: See `Limits`, shape (m, n).
         feed_in_factor: Likewise.
         value_factor: Likewise.
@@ -82,6 +83,7 @@ class MarketDays:
     solar: Floats
     import_eur_per_kwh: Floats
     export_eur_per_kwh: Floats
+    roof_kw: Floats
     retail_factor: Floats
     feed_in_factor: Floats
     value_factor: Floats
@@ -269,6 +271,7 @@ class LocalMarketScenario:
             solar=solar,
             import_eur_per_kwh=paid,
             export_eur_per_kwh=earned,
+            roof_kw=has_roof,
             retail_factor=_between(limits.retail_factor, drawn[:, 1]),
             feed_in_factor=_between(limits.feed_in_factor, drawn[:, 2]),
             value_factor=_between(limits.value_factor, drawn[:, 3]),
