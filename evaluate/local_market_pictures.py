@@ -43,7 +43,7 @@ def book_picture(path: Path | str, price: Floats, volume: Floats, title: str) ->
         )  # fmt: skip
         panels = figure.subplots(1, 2)
         figure.subplots_adjust(
-            left=0.06, right=0.985, top=1.0 - 1.0 / height, bottom=1.25 / height, wspace=0.16
+            left=0.06, right=0.985, top=1.0 - 1.0 / height, bottom=1.35 / height, wspace=0.16
         )
         for axes, (name, prices, volumes) in zip(panels, books, strict=True):
             traded, _ = clear(prices, volumes, "uniform")
@@ -55,11 +55,11 @@ def book_picture(path: Path | str, price: Floats, volume: Floats, title: str) ->
                 ends = np.concatenate([[0.0], np.cumsum(kwh[buyers])])
                 axes.stairs(
                     100.0 * paid[buyers] / kwh[buyers], ends, baseline=None, color=_TINTS[rule],
-                    lw=1.2, ls=":", label=f"buyers pay, {rule}",
+                    lw=1.8, ls=":", label=f"buyers pay, {rule}",
                 )  # fmt: skip
             axes.set_title(name)
             axes.legend(
-                loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9,
+                loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9,
             )  # fmt: skip
 
 
