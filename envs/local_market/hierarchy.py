@@ -123,6 +123,8 @@ class TreeClearing:
         wholesale_eur: And paid to it, shape (m, n), EUR.
         node_kwh: Volume matched at each node, shape (m, nodes), kWh.
         interval: Equilibrium interval of each node, shape (m, nodes, 2), EUR/kWh.
+        books: Each node's orders in the order of clearing: who they are of, prices less or plus
+            what was crossed, and volumes, each (m, members).
     """
 
     traded_kwh: Floats
@@ -132,6 +134,7 @@ class TreeClearing:
     wholesale_eur: Floats
     node_kwh: Floats
     interval: Floats
+    books: tuple[tuple[NDArray[np.int64], Floats, Floats], ...]
 
 
 def clear_tree(
@@ -169,15 +172,16 @@ def clear_tree(
     traded, paid, fee = np.zeros((3, m, n))
     node_kwh, interval = np.empty((m, nodes)), np.empty((m, nodes, 2))
     rest, crossed = volumes, np.zeros(n)
-    alone = nodes == 1
+    alone, books = nodes == 1, []
     for node, who in hierarchy.levels:
         if alone:
             at, left = prices, rest
         else:
-            at = prices[:, who] - sign[:, who] * crossed[who]
+            at = np.ascontiguousarray(prices[:, who] - sign[:, who] * crossed[who])
             left = np.ascontiguousarray(rest[:, who])
+        books.append((who, at, left))
         kwh, eur, ends = np.empty(at.shape), np.empty(at.shape), np.empty((m, 2))
-        clear_books(number, position, np.ascontiguousarray(at), left, kwh, eur, ends)
+        clear_books(number, position, at, left, kwh, eur, ends)
         interval[:, node] = ends
         node_kwh[:, node] = 0.5 * np.abs(kwh).sum(axis=1)
         if alone:
@@ -198,7 +202,7 @@ def clear_tree(
         outside_eur = unit * outside
         traded, paid = traded + outside, paid + outside_eur
         fee = fee + crossed * np.abs(outside)
-    return TreeClearing(traded, paid, fee, outside, outside_eur, node_kwh, interval)
+    return TreeClearing(traded, paid, fee, outside, outside_eur, node_kwh, interval, tuple(books))
 
 
 def _left(volume: Floats, traded: Floats) -> Floats:
