@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.document:
         update_block(arguments.document, "local-market", markdown_tables(results))
-    print(f"wrote {folder}/results.json, results.csv, scores.png, book.png")
+    print(f"wrote {folder}/results.json, results.csv, scores.png, book.png, contracts.png")
     return 0
 
 
@@ -120,13 +120,24 @@ def evaluate(
         ScenarioError: An option is unknown or out of range.
         RunError: A trained policy is missing, damaged, or does not fit.
     """
+    import numpy as np
     from tqdm import tqdm
 
     from flexgym.envs.local_market.scenario import LocalMarketScenario
     from flexgym.evaluate import local_market_play as played
     from flexgym.evaluate import report
-    from flexgym.evaluate.local_market_pictures import book_picture, scores_picture
-    from flexgym.evaluate.local_market_tables import print_tables, rows_of_all, rows_of_one
+    from flexgym.evaluate.local_market_contracts import contract_rows
+    from flexgym.evaluate.local_market_pictures import (
+        book_picture,
+        contracts_picture,
+        scores_picture,
+    )
+    from flexgym.evaluate.local_market_tables import (
+        EVERYBODY,
+        print_tables,
+        rows_of_all,
+        rows_of_one,
+    )
     from flexgym.policies import local_market as policies
 
     if not rules or not set(rules) <= set(RULES):
@@ -147,12 +158,14 @@ def evaluate(
         titles["hierarchy"] = (
             f"{neighbourhoods} neighbourhoods, {100.0 * fee_eur_per_kwh:g} ct/kWh to leave one"
         )
+    flat, best_flat = scenarios["flat"], np.zeros(days)
     everybody = policies.rules(seed) + [policies.load_local_market_policy(x) for x in learned]
     steps = len(rules) * (len(scenarios) + 1)
     # disable=None: no bar where there is no terminal.
     with tqdm(total=steps, desc="local market", leave=False, disable=None) as bar:
         for name, scenario in scenarios.items():
             best = played.best_welfare(scenario, days, seed)
+            best_flat = best if name == "flat" else best_flat
             for rule in rules:
                 done = [played.play(policy, scenario, rule, days, seed) for policy in everybody]
                 gap = None
@@ -162,7 +175,6 @@ def evaluate(
                 rows += rows_of_all(scenario, name, rule, done, best, gap, seed)
                 bar.update()
         for rule in rules:
-            flat = scenarios["flat"]
             done = [
                 played.play(policy, flat, rule, response_days, seed, alone=True)
                 for policy in everybody
@@ -170,7 +182,12 @@ def evaluate(
             done.append(played.best_response(flat, rule, response_days, seed))
             rows += rows_of_one("flat", rule, done)
             bar.update()
-    rows.sort(key=lambda row: (list(scenarios).index(row["scenario"]), row["who"] != "everybody"))
+    rule = rules[min(1, len(rules) - 1)]  # the uniform price, if it is among them
+    alone = played.play(everybody[0], flat, rule, days, seed).reward_eur.sum(axis=1)
+    more, flows = contract_rows(flat, "flat", rule, days, alone, best_flat, seed)
+    rows += more
+    order = list(scenarios)
+    rows.sort(key=lambda row: (order.index(row["scenario"]), row["who"] != EVERYBODY))
     results = report.write_results(
         out,
         command=command,
@@ -188,7 +205,8 @@ def evaluate(
         rows=rows,
     )
     scores_picture(out / "scores.png", results)
-    book_picture(out / "book.png", *_busy_hour(scenarios["flat"], seed))
+    book_picture(out / "book.png", *_busy_hour(flat, seed))
+    contracts_picture(out / "contracts.png", flows, rule)
     print_tables(results)
     return results
 

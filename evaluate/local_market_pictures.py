@@ -1,4 +1,4 @@
-"""Pictures of ``flexgym evaluate local-market``: order books with clearing point, and scores."""
+"""Pictures of ``flexgym evaluate local-market``: order books, scores, contract cash flows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.household.params import Floats
-from flexgym.envs.household.render import COLOURS
+from flexgym.envs.household.render import COLOURS, DASHED
 from flexgym.envs.local_market.clearing import clear
-from flexgym.envs.local_market.params import RULES
+from flexgym.envs.local_market.params import HOURS, RULES
 from flexgym.envs.local_market.render import draw_book
+from flexgym.evaluate.local_market_contracts import CONTRACTS, FLOWS
 from flexgym.evaluate.local_market_tables import ALONE, EVERYBODY
 from flexgym.evaluate.pictures import INK, picture
 
@@ -63,6 +64,52 @@ def book_picture(path: Path | str, price: Floats, volume: Floats, title: str) ->
             )  # fmt: skip
 
 
+def contracts_picture(path: Path | str, flows: Mapping[str, Floats], rule: str) -> None:
+    """What participants without a roof pay in each hour, and what for: a panel for each policy.
+
+    Args:
+        path: PNG to write.
+        flows: By policy, shape (flows, 24), EUR, see `play_contracts`.
+        rule: Who pays what.
+    """
+    names = [name for name in flows if name != "spot only"]
+    width, height = 11.6, 3.9
+    with picture(path, width, height) as figure:
+        figure.text(
+            0.06, 1.0 - 0.38 / height,
+            f"Contract cash flows: what participants without a roof pay, {rule}",
+            fontsize=14, fontweight="bold", color=INK,
+        )  # fmt: skip
+        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        figure.subplots_adjust(
+            left=0.06, right=0.985, top=1.0 - 1.3 / height, bottom=0.62 / height, wspace=0.08
+        )
+        hours = np.arange(HOURS)
+        tints = ("battery", "import", "export", "pv")
+        shown = [k for k, name in enumerate(FLOWS) if name != "utility"]
+        for axes, name in zip(panels, names, strict=True):
+            up, down = np.zeros(HOURS), np.zeros(HOURS)
+            for k, tint in zip(shown, tints, strict=True):
+                paid = flows[name][k]
+                above, below = np.maximum(paid, 0.0), np.minimum(paid, 0.0)
+                axes.bar(hours, above, 0.85, up, color=COLOURS[tint], label=FLOWS[k], zorder=2)
+                axes.bar(hours, below, 0.85, down, color=COLOURS[tint], zorder=2)
+                up, down = up + above, down + below
+            alone = flows["spot only"][FLOWS.index("spot")]
+            axes.step(
+                hours, alone, where="mid", color=COLOURS["load"], ls=DASHED, lw=1.2,
+                label="spot, without contracts", zorder=3,
+            )  # fmt: skip
+            axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8, zorder=1)
+            axes.set_title(name)
+            axes.set_xticks(range(0, HOURS, 6), [f"{(6 + h) % 24:02d}:00" for h in hours[::6]])
+        panels[0].set_ylabel("EUR an hour")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="upper right", ncols=5,
+            bbox_to_anchor=(0.985, 1.0 - 0.5 / height),
+        )  # fmt: skip
+
+
 def scores_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     """Scores of every policy under every rule, all together and alone among truthful others.
 
@@ -70,7 +117,7 @@ def scores_picture(path: Path | str, results: Mapping[str, Any]) -> None:
         path: PNG to write.
         results: Content of ``results.json``.
     """
-    rows = [row for row in results["rows"] if row["kind"] == "policy"]
+    rows = [row for row in results["rows"] if row["kind"] == "policy" and row["who"] != CONTRACTS]
     series = list(dict.fromkeys((row["scenario"], row["who"]) for row in rows))
     names = {
         key: list(

@@ -40,8 +40,13 @@ class LocalDays:
 def begun(scenario: LocalMarketScenario, rule: str, days: int, seed: int) -> LocalMarketSimulation:
     """Markets at the beginning of their days; day i is that of the environment seeded seed + i."""
     market = LocalMarketSimulation(scenario, days, rule=rule)
-    market.begin([seeding.np_random(seed + i)[0] for i in range(days)])
+    begin_days(market, seed)
     return market
+
+
+def begin_days(market: LocalMarketSimulation, seed: int) -> None:
+    """Begin the days of all markets of a simulation, the first with the seed."""
+    market.begin([seeding.np_random(seed + i)[0] for i in range(market.n)])
 
 
 def play(

@@ -9,11 +9,25 @@ from typing import Any
 
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.scenario import LocalMarketScenario
+from flexgym.evaluate.local_market_contracts import CONTRACTS
 from flexgym.evaluate.local_market_play import LEARNER, LocalDays, consumers_percent, gini, jain
 from flexgym.evaluate.score import normal_interval, paired_score
 
 EVERYBODY, ALONE = "everybody", "one among truthful others"
 _WIDE = 200
+_MORE = {
+    EVERYBODY: (
+        ("kWh/day", "traded_kwh", 1), ("fees", "fee_eur", 2),
+        ("consumers' %", "consumers_percent", 0), ("Jain", "jain", 2), ("Gini", "gini", 2),
+        ("gap %", "truth_gap_percent", 1),
+    ),
+    CONTRACTS: (
+        ("forwards kWh", "forward_kwh", 1), ("calls kWh", "call_kwh", 1),
+        ("delivered kWh", "delivered_kwh", 1), ("short kWh", "shortfall_kwh", 1),
+        ("success rate", "success_rate", 2),
+    ),
+}  # fmt: skip
+"""Further columns of a table: heading, key, digits."""
 
 
 def rows_of_all(
@@ -104,8 +118,7 @@ def _tables(results: dict[str, Any]) -> list[tuple[str, list[str], list[list[str
     for (name, who), group in groupby(results["rows"], key=lambda r: (r["scenario"], r["who"])):
         rows = list(group)
         heads = ["rule", "policy", "EUR/day", "score", "95 %"]
-        if who == EVERYBODY:
-            heads += ["kWh/day", "fees", "consumers' %", "Jain", "Gini", "gap %"]
+        heads += [head for head, _, _ in _MORE.get(who, ())]
         cells = []
         for row in rows:
             kind = " (no policy)" if row["kind"] == "bound" else ""
@@ -115,12 +128,8 @@ def _tables(results: dict[str, Any]) -> list[tuple[str, list[str], list[list[str
                 _number(score["mean"], 1),
                 f"{_number(score['low'], 1)} to {_number(score['high'], 1)}",
             ]  # fmt: skip
-            if who == EVERYBODY:
-                for key, digits in (
-                    ("traded_kwh", 1), ("fee_eur", 2), ("consumers_percent", 0), ("jain", 2),
-                    ("gini", 2), ("truth_gap_percent", 1),
-                ):  # fmt: skip
-                    line.append(_number(row[key], digits) if key in row else "")
+            for _, key, digits in _MORE.get(who, ()):
+                line.append(_number(row[key], digits) if key in row else "")
             cells.append(line)
         found.append((f"{titles[name]}, {who}", heads, cells))
     return found

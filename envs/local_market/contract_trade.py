@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flexgym.envs.errors import ContractError
+from flexgym.envs.errors import ContractError, StateError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.contract_book import ContractBook
 from flexgym.envs.local_market.contracts import PriceFormula
@@ -22,6 +22,11 @@ from flexgym.envs.local_market.params import HOURS
 
 if TYPE_CHECKING:
     from flexgym.envs.local_market.simulation import LocalMarketSimulation
+
+
+LAST = (
+    "forward_kwh", "call_kwh", "forward_eur", "exercise_eur", "premium_eur", "shortfall_kwh",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class ContractTrade:
         book: Positions.
         prices: Price of the last forward and premium of the last call, shape (m, 2), EUR/kWh; 0
             before there was one.
+        last: Of the last hour, by `LAST`, shape (6, m, n): agreed as forwards and as calls, kWh
+            bought above 0; paid for forwards that were delivered, for calls that were exercised,
+            and as premiums, EUR; and what was promised and not there, kWh.
     """
 
     idle = (0.0, -1.0, 0.0, -1.0, -1.0)
@@ -75,7 +83,7 @@ class ContractTrade:
         self.book = ContractBook(
             markets, participants, HOURS, self.terms.lead, rule, self.terms.supplement
         )
-        self.prices = np.zeros((markets, 2))
+        self.prices, self.last = np.zeros((markets, 2)), np.zeros((len(LAST), *self.book.shape))
         self.observation_names = (
             "net_forecast_lead_kwh", "retail_lead", "feed_in_lead", "strike_lead",
             "call_kwh", "strike", "forward_price", "premium", "success_rate",
@@ -85,7 +93,7 @@ class ContractTrade:
     def begin(self) -> None:
         """Nothing is agreed yet."""
         self.book.begin()
-        self.prices = np.zeros_like(self.prices)
+        self.prices, self.last = np.zeros_like(self.prices), np.zeros_like(self.last)
 
     def agreed_kwh(self, market: LocalMarketSimulation) -> Floats:
         """What forwards deliver this hour, received above 0, shape (m, n), kWh."""
@@ -104,6 +112,9 @@ class ContractTrade:
         t, need = market.t, market.days.net_kwh[market.t]
         self.book.exercise(t, 0.5 * (action[..., 4] + 1.0))
         found = self.book.settle(t, need, market.days.weather[t])
+        self.last[:] = 0.0
+        self.last[2], self.last[3] = found.forward_eur, found.exercise_eur
+        self.last[5] = found.shortfall_kwh
         return need - found.residual_kwh, found.forward_eur + found.exercise_eur
 
     def strike(self, market: LocalMarketSimulation, action: Floats) -> Floats:
@@ -119,19 +130,22 @@ class ContractTrade:
         t, at, book = market.t, market.t + self.terms.lead, self.book
         if not book.open(t):
             return np.zeros(action.shape[:2])
-        retail, feed_in, strike = self._tariffs(market, at)
+        retail, feed_in, strike = self.tariffs(market, at)
         expected = market.days.forecast_kwh[at]
         price = feed_in + 0.5 * (action[..., 0] + 1.0) * (retail - feed_in)
         wanted = 0.5 * (action[..., 1] + 1.0) * (expected - book.forward_kwh[at])
-        self._publish(0, *book.strike_forwards(t, price, wanted))
+        traded, paid = book.strike_forwards(t, price, wanted)
+        self._publish(0, traded, paid)
+        self.last[0] = traded
         premium = 0.5 * (action[..., 2] + 1.0) * np.maximum(retail - strike[:, None], 0.0)
         wanted = 0.5 * (action[..., 3] + 1.0) * (expected - book.forward_kwh[at])
         traded, paid = book.sell_options(t, premium, wanted, strike)
         self._publish(1, traded, paid)
+        self.last[1], self.last[4] = traded, paid
         return paid
 
-    def _tariffs(self, market: LocalMarketSimulation, t: int) -> tuple[Floats, Floats, Floats]:
-        """Retail and feed-in price of each, and the strike, of an hour."""
+    def tariffs(self, market: LocalMarketSimulation, t: int) -> tuple[Floats, Floats, Floats]:
+        """Retail and feed-in price of each, (m, n), and the strike, (m,), of an hour, EUR/kWh."""
         days = market.days
         paid, earned = days.import_eur_per_kwh[t], days.export_eur_per_kwh[t]
         retail = days.retail_factor * paid[:, None]
@@ -153,7 +167,7 @@ class ContractTrade:
         m, n = book.shape
         out = np.zeros((m, n, len(self.observation_names)), dtype=np.float32)
         if t + lead < HOURS:
-            retail, feed_in, strike = self._tariffs(market, t + lead)
+            retail, feed_in, strike = self.tariffs(market, t + lead)
             out[..., 0] = market.days.forecast_kwh[t + lead]
             out[..., 1], out[..., 2] = retail / PRICE_SCALE, feed_in / PRICE_SCALE
             out[..., 3] = strike[:, None] / PRICE_SCALE
@@ -168,7 +182,7 @@ class ContractTrade:
 
     def save(self) -> dict[str, Any]:
         """Everything needed to go on."""
-        return {**self.book.save(), "prices": self.prices.copy()}
+        return {**self.book.save(), "prices": self.prices.copy(), "last": self.last.copy()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save` returned.
@@ -177,4 +191,11 @@ class ContractTrade:
             StateError: It is of other contracts.
         """
         self.book.restore(saved)
-        self.prices = np.array(saved["prices"], dtype=np.float64).reshape(self.prices.shape)
+        for name in ("prices", "last"):
+            shape = getattr(self, name).shape
+            if np.shape(saved.get(name, ())) != shape:
+                raise StateError(
+                    f"the contracts' {name} is not of shape {shape}; expected what save of "
+                    "contracts with these terms returned."
+                )
+            setattr(self, name, np.array(saved[name], dtype=np.float64))

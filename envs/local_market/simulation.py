@@ -227,25 +227,35 @@ class LocalMarketSimulation:
         due = self._deliver(agreed)
         return self._play(*orders_from_actions(self.hour, spot), due, agreed)
 
-    def post(self, price: Floats, share: Floats | float = 1.0) -> Floats:
-        """Play an hour with any prices, also beyond one's own tariffs; contracts are left alone.
+    def post(
+        self, price: Floats, share: Floats | float = 1.0, agreed: Floats | None = None
+    ) -> Floats:
+        """Play an hour with any prices, also beyond one's own tariffs.
 
         Args:
             price: Shape (m, n), EUR/kWh.
             share: Of each position, shape (m, n) or a number, in [0, 1].
+            agreed: Action entries of the contracts, shape (m, n, entries), in [-1, 1]; None leaves
+                them alone.
 
         Returns:
             As `step`.
 
         Raises:
-            ActionError: A share lies outside [0, 1], or the day is over.
+            ActionError: A share lies outside [0, 1], an entry outside [-1, 1], or the day is over.
             OrderError: A price is none.
         """
         part = np.broadcast_to(share, (self.n, self.participants))
         if self.done or not ((part >= 0.0) & (part <= 1.0)).all():
             raise ActionError("a share lies outside [0, 1], or the day is over; reset first.")
         idle = () if self.contracts is None else self.contracts.idle
-        agreed = np.broadcast_to(np.array(idle), (*part.shape, len(idle)))
+        if agreed is None:
+            agreed = np.broadcast_to(np.array(idle), (*part.shape, len(idle)))
+        elif agreed.shape != (*part.shape, len(idle)) or not (np.abs(agreed) <= 1.0).all():
+            raise ActionError(
+                f"the contracts' entries have shape {agreed.shape}; expected "
+                f"{(*part.shape, len(idle))}, numbers in [-1, 1]."
+            )
         due = self._deliver(agreed)
         volume = part * self.hour.position_kwh
         return self._play(np.asarray(price, dtype=np.float64), volume, due, agreed)

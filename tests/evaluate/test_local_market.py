@@ -86,7 +86,7 @@ def test_files_and_document(written):
     folder, results, document = written
     rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
     assert len(rows) == len(results["rows"])
-    for picture in ("scores.png", "book.png"):
+    for picture in ("scores.png", "book.png", "contracts.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert document.startswith("before\n<!-- local-market -->\none market of 12, everybody:")
     assert "3 neighbourhoods, 1 ct/kWh to leave one, everybody:" in document
