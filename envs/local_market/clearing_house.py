@@ -47,6 +47,7 @@ class ClearingHouse:
         self._names: set[str] = set()
         self._tariff: m.TariffQuoted | None = None
         self._condition: float | None = None
+        self._delivered = False
         self._steps: dict[str, int] = {}
 
     @classmethod
@@ -140,8 +141,8 @@ class ClearingHouse:
             The forward it becomes.
 
         Raises:
-            ContractError: There is no such option or it has expired, somebody else holds it, or
-                less is left.
+            ContractError: There is no such option or it has expired, somebody else holds it,
+                less is left, or deliveries of its period have been settled.
         """
         option = self.options.get(id)
         if option is None:
@@ -157,6 +158,11 @@ class ClearingHouse:
             raise ContractError(
                 f"{volume_kwh} kWh of option {id!r} are to be exercised; expected 0 to "
                 f"{self.left_kwh[id]}, what is left."
+            )
+        if option.delivery == self.period and self._delivered:
+            raise ContractError(
+                f"deliveries of period {self.period} are settled; expected option {id!r} to be "
+                "exercised before. Call exercise, then settle."
             )
         forward = option.exercised(f"{id}/{self._steps.get(id, 0) + 1}", volume_kwh)
         self._record(m.OptionExercised(self.period, id, forward))
@@ -288,10 +294,12 @@ class ClearingHouse:
                     self.forwards[forward.id] = forward
             case m.OptionExpired(_, id):
                 del self.options[id], self.left_kwh[id]
-            case m.Delivered(_, id, _, _, volume) if volume >= self.forwards[id].volume_kwh:
-                del self.forwards[id]
+            case m.Delivered(_, id, _, _, volume):
+                self._delivered = True
+                if volume >= self.forwards[id].volume_kwh:
+                    del self.forwards[id]
             case m.Shortfall(_, id):
                 del self.forwards[id]
             case m.PeriodClosed(period):
-                self.period, self._condition = period + 1, None
+                self.period, self._condition, self._delivered = period + 1, None, False
         self.log.append(message)
