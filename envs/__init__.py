@@ -80,5 +80,6 @@ _MULTI_AGENT = {
     "flexgym/feeder-v0": "flexgym.envs.feeder.parallel_env",
     "flexgym/aggregator-market-v0": "flexgym.envs.aggregator_market.parallel_env",
     "flexgym/bus-competition-v0": "flexgym.envs.bus_competition_v0",
+    "flexgym/local-market-v0": "flexgym.envs.local_market.parallel_env",
 }
 """Modules of the multi-agent environments by PettingZoo's id."""

@@ -27,6 +27,7 @@ COMMANDS = {
             "privacy": "flexgym.evaluate.privacy",
             "market": "flexgym.evaluate.market",
             "trader": "flexgym.evaluate.trader",
+            "local-market": "flexgym.evaluate.local_market",
         },
     ),
     "reproduce": (
