@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.household.params import Floats
-from flexgym.envs.household.render import COLOURS, DASHED
+from flexgym.envs.household.render import COLOURS
 from flexgym.envs.local_market.clearing import clear
-from flexgym.envs.local_market.params import HOURS, RULES
+from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.render import draw_book
+from flexgym.evaluate.contract_picture import draw_cash_flows
 from flexgym.evaluate.local_market_contracts import CONTRACTS, FLOWS
 from flexgym.evaluate.local_market_tables import ALONE, EVERYBODY
 from flexgym.evaluate.pictures import INK, picture
@@ -84,26 +85,16 @@ def contracts_picture(path: Path | str, flows: Mapping[str, Floats], rule: str) 
         figure.subplots_adjust(
             left=0.06, right=0.985, top=1.0 - 1.3 / height, bottom=0.62 / height, wspace=0.08
         )
-        hours = np.arange(HOURS)
-        tints = ("battery", "import", "export", "pv")
-        shown = [k for k, name in enumerate(FLOWS) if name != "utility"]
+        alone = flows["spot only"][FLOWS.index("spot")]
         for axes, name in zip(panels, names, strict=True):
-            up, down = np.zeros(HOURS), np.zeros(HOURS)
-            for k, tint in zip(shown, tints, strict=True):
-                paid = flows[name][k]
-                above, below = np.maximum(paid, 0.0), np.minimum(paid, 0.0)
-                axes.bar(hours, above, 0.85, up, color=COLOURS[tint], label=FLOWS[k], zorder=2)
-                axes.bar(hours, below, 0.85, down, color=COLOURS[tint], zorder=2)
-                up, down = up + above, down + below
-            alone = flows["spot only"][FLOWS.index("spot")]
-            axes.step(
-                hours, alone, where="mid", color=COLOURS["load"], ls=DASHED, lw=1.2,
-                label="spot, without contracts", zorder=3,
-            )  # fmt: skip
-            axes.axhline(0.0, color=COLOURS["quiet"], lw=0.8, zorder=1)
+            # What the utility gets would hide the rest.
+            paid = {k: x for k, x in zip(FLOWS, flows[name], strict=True) if k != "utility"}
+            draw_cash_flows(axes, paid, ("spot, without contracts", alone))
             axes.set_title(name)
-            axes.set_xticks(range(0, HOURS, 6), [f"{(6 + h) % 24:02d}:00" for h in hours[::6]])
-        panels[0].set_ylabel("EUR an hour")
+            axes.set_xticks(axes.get_xticks()[::2], axes.get_xticklabels()[::2])
+            axes.get_legend().remove()
+            if axes is not panels[0]:
+                axes.set_ylabel("")
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="upper right", ncols=5,
             bbox_to_anchor=(0.985, 1.0 - 0.5 / height),

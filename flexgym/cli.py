@@ -26,6 +26,7 @@ COMMANDS = {
             "feeder": "flexgym.evaluate.feeder",
             "privacy": "flexgym.evaluate.privacy",
             "market": "flexgym.evaluate.market",
+            "trader": "flexgym.evaluate.trader",
             "local-market": "flexgym.evaluate.local_market",
         },
     ),

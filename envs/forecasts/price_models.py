@@ -14,7 +14,7 @@ from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.uncertainty import MarkovChain, Uncertainty
 
 UNCERTAINTIES = ("markov", "autoregressive", "none")
-PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.8, 0.04, 9
+PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.6, 0.06, 9
 """Of ``"autoregressive"``: hourly autocorrelation, deviation, values of the chain."""
 HOURS_PER_DAY = 24
 

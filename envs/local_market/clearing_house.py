@@ -47,6 +47,7 @@ class ClearingHouse:
         self._names: set[str] = set()
         self._tariff: m.TariffQuoted | None = None
         self._condition: float | None = None
+        self._delivered = False
         self._steps: dict[str, int] = {}
 
     @classmethod
@@ -87,7 +88,9 @@ class ClearingHouse:
         self.ledger.check_known(participant)
         self._record(m.OrderPosted(self.period, participant, product, signed_kwh, price))
 
-    def publish(self, product: str, volume_kwh: float, low: float, high: float) -> None:
+    def publish(
+        self, product: str, volume_kwh: float, low: float | None, high: float | None
+    ) -> None:
         """Tell everybody what was cleared and the interval of equilibrium prices, EUR/kWh."""
         self._record(m.PricePublished(self.period, product, volume_kwh, low, high))
 
@@ -103,14 +106,19 @@ class ClearingHouse:
         """A fee to the network, EUR."""
         self._pay(m.FeePaid(self.period, participant, fee_eur))
 
-    def strike(self, forward: Forward) -> None:
+    def strike(self, forward: Forward, *, ordered: bool = False) -> None:
         """Enter a forward.
+
+        Args:
+            forward: Its terms.
+            ordered: Whether `check_free` was asked when both ordered it, so that who defaults in
+                the same auction keeps to what it ordered.
 
         Raises:
             ContractError: A party is unknown or owes the guarantee, the name is taken, or the
                 period of delivery is not in the future.
         """
-        self._check_new(forward.id, forward.seller, forward.buyer)
+        self._check_new(forward.id, ordered, forward.seller, forward.buyer)
         if forward.delivery <= self.period:
             raise ContractError(
                 f"forward {forward.id!r} is to be delivered in period {forward.delivery}, now is "
@@ -118,13 +126,17 @@ class ClearingHouse:
             )
         self._record(m.ForwardStruck(self.period, forward))
 
-    def sell(self, option: Option) -> None:
+    def sell(self, option: Option, *, ordered: bool = False) -> None:
         """Sell an option; its premium is paid now.
+
+        Args:
+            option: Its terms.
+            ordered: As for `strike`.
 
         Raises:
             ContractError: As for `strike`, or it has expired already.
         """
-        self._check_new(option.id, option.writer, option.holder)
+        self._check_new(option.id, ordered, option.writer, option.holder)
         if option.expiry < self.period or option.delivery <= self.period:
             raise ContractError(
                 f"option {option.id!r} expires in period {option.expiry} for delivery in "
@@ -140,8 +152,8 @@ class ClearingHouse:
             The forward it becomes.
 
         Raises:
-            ContractError: There is no such option or it has expired, somebody else holds it, or
-                less is left.
+            ContractError: There is no such option or it has expired, somebody else holds it,
+                less is left, or deliveries of its period have been settled.
         """
         option = self.options.get(id)
         if option is None:
@@ -157,6 +169,11 @@ class ClearingHouse:
             raise ContractError(
                 f"{volume_kwh} kWh of option {id!r} are to be exercised; expected 0 to "
                 f"{self.left_kwh[id]}, what is left."
+            )
+        if option.delivery == self.period and self._delivered:
+            raise ContractError(
+                f"deliveries of period {self.period} are settled; expected option {id!r} to be "
+                "exercised before. Call exercise, then settle."
             )
         forward = option.exercised(f"{id}/{self._steps.get(id, 0) + 1}", volume_kwh)
         self._record(m.OptionExercised(self.period, id, forward))
@@ -239,12 +256,17 @@ class ClearingHouse:
             raise ContractError("no tariff of the utility is known; expected quote before.")
         return self._tariff
 
-    def _check_new(self, id: str, *parties: str) -> None:
+    def _check_new(self, id: str, ordered: bool, *parties: str) -> None:
         check_parties("contract", *parties)
         self.ledger.check_known(*parties)
         if id in self._names:
             raise ContractError(f"there is a contract {id!r} already; expected a new name.")
-        for name in parties:
+        if not ordered:
+            self.check_free(*parties)
+
+    def check_free(self, *participants: str) -> None:
+        """Raise `ContractError` if somebody owes the guarantee: it may enter no contract."""
+        for name in participants:
             if self.ledger.owed_eur[name] > _ROUNDING:
                 raise ContractError(
                     f"{name} owes the guarantee {self.ledger.owed_eur[name]:g} EUR; expected "
@@ -288,10 +310,12 @@ class ClearingHouse:
                     self.forwards[forward.id] = forward
             case m.OptionExpired(_, id):
                 del self.options[id], self.left_kwh[id]
-            case m.Delivered(_, id, _, _, volume) if volume >= self.forwards[id].volume_kwh:
-                del self.forwards[id]
+            case m.Delivered(_, id, _, _, volume):
+                self._delivered = True
+                if volume >= self.forwards[id].volume_kwh:
+                    del self.forwards[id]
             case m.Shortfall(_, id):
                 del self.forwards[id]
             case m.PeriodClosed(period):
-                self.period, self._condition = period + 1, None
+                self.period, self._condition, self._delivered = period + 1, None, False
         self.log.append(message)

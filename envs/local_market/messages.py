@@ -89,13 +89,16 @@ class OrderPosted(Message):
 
 @dataclass(frozen=True)
 class PricePublished(Message):
-    """What everybody learns of a cleared product: volume and interval of equilibrium prices."""
+    """What everybody learns of a cleared product: volume and interval of equilibrium prices.
+
+    An end of the interval is None where a side of the book is empty.
+    """
 
     source, target = MARKET, USER
     product: str
     volume_kwh: float
-    low_eur_per_kwh: float
-    high_eur_per_kwh: float
+    low_eur_per_kwh: float | None
+    high_eur_per_kwh: float | None
 
 
 @dataclass(frozen=True)

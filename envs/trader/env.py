@@ -38,8 +38,8 @@ class TraderEnv(gym.Env[np.ndarray, np.ndarray]):
     hours of delivery only the third counts: lots of options to exercise in this hour.
 
     **Observation**: float32, entries and units in ``observation_names``: the hour, the expected
-    spot price, what delivery and an option on it are worth under the price model, what the market
-    asks for them, the strike, and what is covered.
+    spot price, what delivery and an option on it are worth under the price model, by how much the
+    market asks more, the strike, and what is covered.
 
     **Reward**: minus the hour's cost in EUR. A forward is booked when it is struck, at the price
     that is then fixed, a premium when it is paid, exercised options at the strike and the rest at

@@ -11,14 +11,23 @@ from flexgym.envs.trader.scenario import Episodes, Quotes
 
 OBSERVATION_LIMIT = 100.0
 OBSERVATION_NAMES = (
-    "hour", "hours_to_delivery", "delivering", "price_eur_per_kwh", "delivery_eur_per_kwh",
-    "call_eur_per_kwh", "forward_eur_per_kwh", "premium_eur_per_kwh", "strike_eur_per_kwh",
-    "covered", "optioned", "open",
-)  # fmt: skip
-"""Share of the episode that is over; of the trading hours that are left; whether they are over;
-expected spot price of this hour; expected mean price of the hours of delivery and value of an
-option on them under the price model, then the two quotes (these four 0 when trading is over);
-strike of the day; lots bought forward, lots with an option and neither, as shares of the need."""
+    "hours_over [episode]",
+    "trading_left [trading hours]",
+    "delivering [1]",
+    "price_above_strike [0.1 EUR/kWh]",
+    "delivery_above_strike [0.1 EUR/kWh]",
+    "call_value [0.1 EUR/kWh]",
+    "forward_above_value [0.01 EUR/kWh]",
+    "premium_above_value [0.01 EUR/kWh]",
+    "strike [0.1 EUR/kWh]",
+    "covered [need]",
+    "optioned [need]",
+    "open [need]",
+)
+"""Name and unit of each entry. ``price`` is the expected spot price of the hour, ``delivery`` that
+of the hours of delivery on average, ``call`` an option on them; value is that under the price
+model, and what is above it is the market's mispricing. Delivery, call and quotes are 0 when trading
+is over. Covered are lots bought forward, optioned those with an option, open the rest."""
 
 
 def observe(
@@ -39,12 +48,14 @@ def observe(
     now = min(t, hours - 1)
     row, signal = episodes.row, episodes.signal[:, now]
     out[:, 0], out[:, 1], out[:, 2] = t / hours, max(D - t, 0) / D, float(t >= D)
-    out[:, 3] = quotes.price[row, now, signal]
+    strike = quotes.strike[row]
+    out[:, 3] = (quotes.price[row, now, signal] - strike) / 0.1
     if t < D:
-        out[:, 4] = quotes.block[row, t, signal]
-        out[:, 5] = quotes.call[row, t, signal]
-        out[:, 6], out[:, 7] = quoted(quotes, episodes, t)
-    out[:, 8] = quotes.strike[row]
+        block, call = quotes.block[row, t, signal], quotes.call[row, t, signal]
+        forward, premium = quoted(quotes, episodes, t)
+        out[:, 4], out[:, 5] = (block - strike) / 0.1, call / 0.1
+        out[:, 6], out[:, 7] = (forward - block) / 0.01, (premium - call) / 0.01
+    out[:, 8] = strike / 0.1
     out[:, 9], out[:, 10] = covered / terms.need_lots, optioned / terms.need_lots
     out[:, 11] = 1.0 - out[:, 9] - out[:, 10]
     return out.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)

@@ -116,6 +116,19 @@ def test_an_option_ends_with_its_expiry():
         market.exercise("x", "bob", 1.0)
 
 
+def test_what_is_settled_cannot_be_exercised_any_more():
+    market = house()
+    market.sell(OPTION)
+    market.strike(FORWARD)
+    market.close({})
+    market.exercise("o", "bob", 1.0)
+    market.settle({"ann": 20.0})
+    with pytest.raises(ContractError, match="exercised before"):
+        market.exercise("o", "bob", 1.0)
+    market.close({})
+    assert market.log[-2] == m.OptionExpired(1, "o", 9.0)
+
+
 def test_a_default_costs_nobody_but_the_one_who_defaults():
     market = house(bob=1.0)
     market.strike(FORWARD)

@@ -226,6 +226,30 @@ def test_quotes_are_the_value_times_their_factor():
     np.testing.assert_allclose(quotes.premium[0, 4], call[:, None] * option + 0.001)
 
 
+def test_what_a_trader_sees_by_hand():
+    env = make(terms=SMALL, uncertainty=NOISY)
+    env.reset(seed=3)
+    simulation, quotes = env.simulation, env.simulation.scenario.quotes
+    for action in ([1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]):
+        seen, *_ = env.step(np.array(action))
+    t, s = 2, int(simulation.episodes.signal[0, 2])
+    q, strike = int(simulation.episodes.quote[0, 2]), quotes.strike[0]
+    forward, option = simulation.scenario.quote_factors
+    block, call = quotes.block[0, t, s], quotes.call[0, t, s]
+    expected = [
+        2 / 8, 3 / 5, 0.0, (NOISY.price_eur_per_kwh[t, s] - strike) / 0.1, (block - strike) / 0.1,
+        call / 0.1, (block * (forward[q] - 1) + 0.004) / 0.01,
+        (call * (option[q] - 1) + 0.001) / 0.01, strike / 0.1, 2 / 5, 2 / 5, 1 / 5,
+    ]  # fmt: skip
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
+    for _ in range(3):
+        seen, *_ = env.step(np.full(3, -1.0))
+    s = int(simulation.episodes.signal[0, 5])
+    price = (NOISY.price_eur_per_kwh[5, s] - strike) / 0.1
+    expected = [5 / 8, 0.0, 1.0, price, 0.0, 0.0, 0.0, 0.0, strike / 0.1, 0.4, 0.4, 0.2]
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "options",
     [
