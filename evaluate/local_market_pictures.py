@@ -91,7 +91,7 @@ def contracts_picture(path: Path | str, flows: Mapping[str, Floats], rule: str) 
             paid = {k: x for k, x in zip(FLOWS, flows[name], strict=True) if k != "utility"}
             draw_cash_flows(axes, paid, ("spot, without contracts", alone))
             axes.set_title(name)
-            axes.set_xticks(axes.get_xticks()[::2], axes.get_xticklabels()[::2])
+            axes.set_xticks(axes.get_xticks()[:-1:2], axes.get_xticklabels()[:-1:2])
             axes.get_legend().remove()
             if axes is not panels[0]:
                 axes.set_ylabel("")
