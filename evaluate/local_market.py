@@ -217,15 +217,13 @@ def _busy_hour(scenario: LocalMarketScenario, seed: int) -> tuple[Floats, Floats
     from flexgym.evaluate.local_market_play import begun
 
     market = begun(scenario, "uniform", 1, seed)
-    most, found = -1.0, None
+    hours = []
     while not market.done:
         hour, t = market.hour, market.t
         market.post(hour.limit)
         kwh = float(market.clearing.node_kwh[0].sum())
-        if kwh > most:
-            clock = (6 + t) % 24
-            day = date(int(market.days.day[0]) + (6 + t) // 24)
-            title = f"{scenario.participants} participants, {day:%-d %B}, {clock}:00"
-            most, found = kwh, (hour.limit[0], hour.position_kwh[0], title)
-    assert found is not None  # 24 hours have a busiest one
-    return found
+        hours.append((kwh, t, hour.limit[0], hour.position_kwh[0]))
+    _, t, price, volume = max(hours, key=lambda hour: hour[0])
+    day = date(int(market.days.day[0]) + (6 + t) // 24)
+    title = f"{scenario.participants} participants, {day:%-d %B}, {(6 + t) % 24}:00"
+    return price, volume, title
