@@ -55,6 +55,10 @@ _ENVIRONMENTS = {
         "flexgym.envs.appliance.env:ApplianceEnv",
         "flexgym.envs.appliance.vector_env:ApplianceVectorEnv",
     ),
+    "flexgym/Trader-v0": (
+        "flexgym.envs.trader.env:TraderEnv",
+        "flexgym.envs.trader.vector_env:TraderVectorEnv",
+    ),
 }
 """Single environment and native batch, if there is one, by Gymnasium's id."""
 
@@ -80,5 +84,6 @@ _MULTI_AGENT = {
     "flexgym/feeder-v0": "flexgym.envs.feeder.parallel_env",
     "flexgym/aggregator-market-v0": "flexgym.envs.aggregator_market.parallel_env",
     "flexgym/bus-competition-v0": "flexgym.envs.bus_competition_v0",
+    "flexgym/local-market-v0": "flexgym.envs.local_market.parallel_env",
 }
 """Modules of the multi-agent environments by PettingZoo's id."""

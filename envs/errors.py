@@ -97,12 +97,20 @@ class PartitionError(MarketError):
     """A map of customers to buses or of buses to aggregators is no partition."""
 
 
+class ContractError(MarketError):
+    """A contract, or what somebody wants to do with one, breaks its terms or the ledger's rules."""
+
+
 class InfeasibleError(MarketError):
     """No choice meets the constraint; ``smallest_slack`` is the least that would, where known."""
 
     def __init__(self, message: str, smallest_slack: float | None = None) -> None:
         super().__init__(message)
         self.smallest_slack = smallest_slack
+
+
+class OrderError(MarketError):
+    """An order of the local market has no finite price or volume, or trades with itself."""
 
 
 class RunError(FlexgymError, RuntimeError):

@@ -27,6 +27,8 @@ COMMANDS = {
             "privacy": "flexgym.evaluate.privacy",
             "market": "flexgym.evaluate.market",
             "appliance": "flexgym.evaluate.appliance",
+            "trader": "flexgym.evaluate.trader",
+            "local-market": "flexgym.evaluate.local_market",
         },
     ),
     "reproduce": (

@@ -1,0 +1,1 @@
+"""Exact references of the local market: welfare-optimal trade and best deviations."""

@@ -1,0 +1,1 @@
+"""The neighbourhood market: prosumers and consumers post price and volume every hour."""

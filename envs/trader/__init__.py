@@ -1,0 +1,1 @@
+"""A consumer that covers its need by forwards, options or at spot."""

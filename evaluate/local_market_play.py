@@ -1,0 +1,168 @@
+"""Play policies of the local market on common random numbers, beside their references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.utils import seeding
+
+from flexgym.baselines.local_market.deviations import best_deviation, truth_gap
+from flexgym.baselines.local_market.welfare import tree_welfare
+from flexgym.envs.household.params import Floats
+from flexgym.envs.local_market.scenario import LocalMarketScenario
+from flexgym.envs.local_market.simulation import LocalMarketSimulation
+from flexgym.policies.local_market import LocalMarketPolicy
+
+LEARNER = 0
+"""Position of the one who is scored among truthful others."""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalDays:
+    """What came of m days.
+
+    Attributes:
+        policy: Its name.
+        reward_eur: Of each participant, shape (m, n), EUR a day.
+        traded_kwh: Bought in the market, shape (m,), kWh a day.
+        fee_eur: Paid to the network, shape (m,), EUR a day.
+        imbalance_eur: Largest sum of what all paid in an hour's market, EUR: 0 but for rounding.
+    """
+
+    policy: str
+    reward_eur: Floats
+    traded_kwh: Floats
+    fee_eur: Floats
+    imbalance_eur: float
+
+
+def begun(scenario: LocalMarketScenario, rule: str, days: int, seed: int) -> LocalMarketSimulation:
+    """Markets at the beginning of their days; day i is that of the environment seeded seed + i."""
+    market = LocalMarketSimulation(scenario, days, rule=rule)
+    begin_days(market, seed)
+    return market
+
+
+def begin_days(market: LocalMarketSimulation, seed: int) -> None:
+    """Begin the days of all markets of a simulation, the first with the seed."""
+    market.begin([seeding.np_random(seed + i)[0] for i in range(market.n)])
+
+
+def play(
+    policy: LocalMarketPolicy,
+    scenario: LocalMarketScenario,
+    rule: str,
+    days: int,
+    seed: int = 0,
+    *,
+    alone: bool = False,
+) -> LocalDays:
+    """Play days.
+
+    Args:
+        policy: What all participants do.
+        scenario: The neighbourhood, without a wholesaler.
+        rule: Who pays what.
+        days: How many, m.
+        seed: Of the first.
+        alone: Whether one participant follows the policy and all others are truthful.
+    """
+    market = begun(scenario, rule, days, seed)
+    policy.begin(market)
+    imbalance = 0.0
+    while not market.done:
+        price, share = policy.orders(market)
+        if alone:
+            own = np.arange(market.participants) == LEARNER
+            price = np.where(own, price, market.hour.limit)
+            share = np.where(own, share, 1.0)
+        market.post(price, share)
+        imbalance = max(imbalance, float(np.abs(market.accounts["market_eur"].sum(axis=1)).max()))
+    totals = dict(zip(market.accounts, market.totals, strict=True))
+    value, *costs = market.totals[:6]
+    return LocalDays(
+        policy.name,
+        value - sum(costs),
+        0.5 * np.abs(totals["traded_kwh"]).sum(axis=1),
+        totals["fee_eur"].sum(axis=1),
+        imbalance,
+    )
+
+
+def best_welfare(scenario: LocalMarketScenario, days: int, seed: int = 0) -> Floats:
+    """What the best trade of every hour adds to the utility alone, shape (m,), EUR a day."""
+    market = begun(scenario, "uniform", days, seed)
+    worth = np.zeros(days)
+    while not market.done:
+        hour = market.hour
+        worth += tree_welfare(scenario.hierarchy, hour.limit, hour.position_kwh).welfare_eur
+        market.post(hour.limit, 0.0)
+    return worth
+
+
+def best_response(scenario: LocalMarketScenario, rule: str, days: int, seed: int = 0) -> LocalDays:
+    """The best that one participant can do against truthful others, hour by hour on a grid.
+
+    What it posts in an hour changes nothing of later ones, so the best hours are the best day.
+    The scenario must be one market for all.
+    """
+    market = begun(scenario, rule, days, seed)
+    traded = np.zeros(days)
+    while not market.done:
+        hour = market.hour
+        price, share = hour.limit.copy(), np.ones_like(hour.limit)
+        for r in range(days):
+            if hour.position_kwh[r, LEARNER] != 0.0:
+                found = best_deviation(
+                    hour.limit[r], hour.position_kwh[r], LEARNER, rule,
+                    shares=np.linspace(0.25, 1.0, 4),
+                )  # fmt: skip
+                price[r, LEARNER], share[r, LEARNER] = found.price_eur_per_kwh, found.share
+        market.post(price, share)
+        traded += np.abs(market.accounts["traded_kwh"][:, LEARNER])
+    value, *costs = market.totals[:6]
+    return LocalDays("best response", value - sum(costs), traded, np.zeros(days), 0.0)
+
+
+def truth_gap_percent(scenario: LocalMarketScenario, rule: str, days: int, seed: int = 0) -> float:
+    """What misreports of one at a time would gain, summed over all, in percent of the welfare.
+
+    Of every third hour; the scenario must be one market for all.
+    """
+    market = begun(scenario, rule, days, seed)
+    gain = worth = 0.0
+    while not market.done:
+        hour, asked = market.hour, market.t % 3 == 1
+        market.post(hour.limit)
+        if asked:
+            worth += float((hour.limit * market.clearing.traded_kwh).sum())
+            for r in range(days):
+                gain += float(truth_gap(hour.limit[r], hour.position_kwh[r], rule).sum())
+    return 100.0 * gain / worth if worth > 0.0 else 0.0
+
+
+def jain(gains: Floats) -> float:
+    """Jain's index of gains, shape (m, n), mean over days: 1 if all gain alike, 1/n if only one."""
+    g = _some(gains)
+    return float((g.sum(axis=1) ** 2 / (g.shape[1] * np.square(g).sum(axis=1))).mean())
+
+
+def gini(gains: Floats) -> float:
+    """Gini coefficient of gains, shape (m, n), mean over days: 0 if all gain alike."""
+    g = np.sort(_some(gains), axis=1)
+    n = g.shape[1]
+    rank = np.arange(1, n + 1)
+    return float((2.0 * (rank * g).sum(axis=1) / (n * g.sum(axis=1)) - (n + 1) / n).mean())
+
+
+def _some(gains: Floats) -> Floats:
+    """Gains of the days on which somebody gains; losses count as none."""
+    g = np.maximum(gains, 0.0)
+    return g[g.sum(axis=1) > 0.0]
+
+
+def consumers_percent(scenario: LocalMarketScenario, gains: Floats, days: int, seed: int) -> float:
+    """What of all gains those without a roof have, %."""
+    roof = begun(scenario, "uniform", days, seed).days.roof_kw
+    return 100.0 * float(gains[roof == 0.0].sum() / gains.sum())
