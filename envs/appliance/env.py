@@ -11,10 +11,12 @@ import numpy as np
 from flexgym.envs.appliance.dynamics import COST_EUR, OUTCOME_NAMES
 from flexgym.envs.appliance.observation import OBSERVATION_LIMIT
 from flexgym.envs.appliance.params import Job
-from flexgym.envs.appliance.scenario import ApplianceScenario, PriceModel
+from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.envs.appliance.simulation import ApplianceSimulation
 from flexgym.envs.data import Prices
 from flexgym.envs.errors import ActionError, ScenarioError, StateError
+from flexgym.envs.forecasts.price_models import PriceModel
+from flexgym.envs.forecasts.signals import SignalProcess
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
 
@@ -82,7 +84,7 @@ class ApplianceEnv(gym.Env[np.ndarray, np.ndarray]):
         days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         split: str = "train",
-        uncertainty: PriceModel = "autoregressive",
+        uncertainty: PriceModel | SignalProcess = "autoregressive",
         noise_sd_eur_per_kwh: float = 0.0,
         render_mode: str | None = None,
     ) -> None:

@@ -5,30 +5,25 @@ Randomness enters here and nowhere else: an episode is a row of uniform numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
 
 import numpy as np
 
-from flexgym.envs.appliance.params import HOURS_PER_DAY, Ints, Job, Jobs
+from flexgym.envs.appliance.params import Ints, Job, Jobs
 from flexgym.envs.data import Prices, split_days, synthetic_prices
-from flexgym.envs.data.calendar import EPISODES, START_QUARTER, one_or_several
+from flexgym.envs.data.calendar import EPISODES, one_or_several
 from flexgym.envs.errors import ScenarioError
+from flexgym.envs.forecasts.price_models import PriceModel, hourly_curves, price_model
 from flexgym.envs.forecasts.signals import SignalProcess
-from flexgym.envs.household.params import STEPS_PER_DAY, Floats
-from flexgym.envs.uncertainty import MarkovChain, Uncertainty
+from flexgym.envs.household.params import Floats
 
 KINDS = ("mixed", "interruptible", "uninterruptible")
-UNCERTAINTIES = ("markov", "autoregressive", "none")
 MOST_HOURS = 6
 LOWEST_KW, HIGHEST_KW = 0.5, 3.0
-PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.6, 0.06, 9
-"""Of ``"autoregressive"``: hourly autocorrelation, deviation, values of the chain."""
 _JOB_DRAWS = 6
-
-PriceModel = str | MarkovChain | SignalProcess | Callable[[Floats], SignalProcess]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +122,7 @@ class ApplianceScenario:
         days: Iterable[int] | int | None = None,
         prices: Prices | None = None,
         split: str = "train",
-        uncertainty: PriceModel = "autoregressive",
+        uncertainty: PriceModel | SignalProcess = "autoregressive",
         noise_sd_eur_per_kwh: float = 0.0,
     ) -> ApplianceScenario:
         """Fill in defaults; see `ApplianceEnv` for the arguments.
@@ -248,38 +243,11 @@ class ApplianceScenario:
         return Jobs(hours, earliest, deadline, power_kw, uniform[:, 5] < share)
 
 
-def _model(uncertainty: PriceModel) -> Callable[[Floats], SignalProcess]:
-    """The process around a forecast curve of 24 hours."""
-    if isinstance(uncertainty, str):
-        if uncertainty == "none":
-            return SignalProcess.known
-        if uncertainty == "autoregressive":
-            return lambda curve: SignalProcess.autoregressive(
-                curve, PERSISTENCE, SD_EUR_PER_KWH, VALUES
-            )
-        if uncertainty == "markov":
-            quarter = Uncertainty.markov().price
-            hourly = np.linalg.matrix_power(quarter.matrix, 4)
-            rows = tuple(tuple(row) for row in (hourly / hourly.sum(axis=1)[:, None]).tolist())
-            uncertainty = MarkovChain(quarter.factors, rows)
-    if isinstance(uncertainty, MarkovChain):
-        chain = uncertainty
-        return lambda curve: SignalProcess.scaled(curve, chain)
-    if callable(uncertainty):
-        return uncertainty
-    raise ScenarioError(
-        f"uncertainty is {uncertainty!r}; expected one of {', '.join(UNCERTAINTIES)}, a "
-        "MarkovChain, a SignalProcess or a function from a forecast curve to one."
-    )
-
-
 def _worlds(
     prices: Prices, uncertainty: PriceModel, noise_sd_eur_per_kwh: float
 ) -> tuple[SignalProcess, ...]:
     """Processes of all days that have prices, around the hourly means of their import price."""
-    model, first = _model(uncertainty), START_QUARTER
-    paid = prices.import_eur_per_kwh[first : first + EPISODES * STEPS_PER_DAY]
-    curves = paid.reshape(EPISODES, HOURS_PER_DAY, -1).mean(axis=2)[prices.covered_days()]
+    model, curves = price_model(uncertainty), hourly_curves(prices)[prices.covered_days()]
     return tuple(_with_noise(model(curve), noise_sd_eur_per_kwh) for curve in curves)
 
 

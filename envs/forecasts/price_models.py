@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flexgym.envs.data.calendar import EPISODES, START_QUARTER
+from flexgym.envs.data.hourly_prices import hourly_means
 from flexgym.envs.data.prices import Prices
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.forecasts.signals import SignalProcess
@@ -51,7 +52,7 @@ def price_model(uncertainty: PriceModel) -> Callable[[Floats], SignalProcess]:
         return uncertainty
     raise ScenarioError(
         f"uncertainty is {uncertainty!r}; expected one of {', '.join(UNCERTAINTIES)}, a "
-        "MarkovChain or a function from a forecast curve to a SignalProcess."
+        "MarkovChain, a SignalProcess or a function from a forecast curve to one."
     )
 
 
@@ -63,4 +64,4 @@ def hourly_curves(prices: Prices) -> Floats:
     """
     first = START_QUARTER
     paid = prices.import_eur_per_kwh[first : first + EPISODES * STEPS_PER_DAY]
-    return paid.reshape(EPISODES, HOURS_PER_DAY, -1).mean(axis=2)
+    return hourly_means(paid).reshape(EPISODES, HOURS_PER_DAY)

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate import appliance_tables, forecasts, market_tables, privacy_tables
+from flexgym.evaluate import (
+    appliance_tables,
+    forecasts,
+    local_market_tables,
+    market_tables,
+    privacy_tables,
+    trader,
+)
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
 from flexgym.evaluate.feeder_tables import markdown_tables
@@ -46,6 +53,13 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("ising", "ising", ising_tables.markdown_tables, "docs/market.md"),
         ("appliance", "appliance", appliance_tables.markdown_tables, "docs/appliance.md"),
         ("forecasts", "forecasts", forecasts.markdown, "docs/appliance.md"),
+        ("trader", "trader", trader.markdown_table, "docs/trader.md"),
+        (
+            "local-market",
+            "local-market",
+            local_market_tables.markdown_tables,
+            "docs/local-market.md",
+        ),
     ],
 )
 def test_tables_are_those_on_file(block, folder, table, document):
