@@ -161,8 +161,9 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
             self._outcomes.append(outcome[0])
         values = outcome[0].tolist()
         info: dict[str, Any] = dict(zip(OUTCOME_NAMES, values, strict=True))
-        for name, of_houses in self.simulation.happened.items():
-            info[name] = of_houses[0].copy() if of_houses.ndim > 1 else float(of_houses[0])
+        if self.simulation.appliances is not None:
+            for name, of_houses in self.simulation.happened.items():
+                info[name] = of_houses[0].copy() if of_houses.ndim > 1 else float(of_houses[0])
         done = self.simulation.t >= STEPS_PER_DAY
         return self.simulation.observe()[0], -values[COST_EUR], done, False, info
 

@@ -186,17 +186,18 @@ class HouseholdSimulation:
         Its load is the household's without the appliances, whose entries stand at the end.
         """
         out = np.empty((self.n, self._measured), dtype=np.float32)
+        episodes, at = self.episodes, min(self.t, STEPS_PER_DAY - 1)
         obs.observe(
             self.t,
-            self.episodes.rows,
+            episodes.rows,
             self.soc_kwh,
             self.car_kwh,
-            self.episodes.exogenous[min(self.t, STEPS_PER_DAY - 1)],
-            self.visit,
-            self.state,
+            episodes.exogenous[at],
+            episodes.visits[at],
+            episodes.state[at],
             self._weather,
             self._price,
-            self.episodes.terminal_price,
+            episodes.terminal_price,
             self._outlook,
             out,
         )

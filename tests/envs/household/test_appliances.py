@@ -119,6 +119,16 @@ def test_a_wish_is_played_where_it_can_be_and_info_says_where_it_is_not():
     assert np.flatnonzero(ran[:, 1]).tolist() == list(range(9, 15))
 
 
+def test_the_picture_has_room_for_them():
+    env = make(render_mode="rgb_array")
+    env.reset(seed=0, options={"house": 2})
+    empty = env.render()
+    for _ in range(20):
+        env.step(wishes(0, (0, 0), True, True, True))
+    assert env.render().shape == empty.shape == (720, 960, 3)
+    assert not np.array_equal(env.render(), empty)
+
+
 def test_observation_tells_what_is_left():
     env = make(observation="compact")
     first, _ = env.reset(seed=0, options={"house": 0})
