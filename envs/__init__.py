@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flexgym.envs.household.params import Battery, Car, House, Load, Series, Session
+    from flexgym.envs.household.params import (
+        Appliance,
+        Battery,
+        Car,
+        House,
+        Load,
+        Series,
+        Session,
+    )
     from flexgym.envs.uncertainty import Uncertainty
 
 from flexgym.envs.compiled import drop_stale
@@ -15,6 +23,7 @@ from flexgym.envs.compiled import drop_stale
 drop_stale(Path(__file__).parent.parent)
 
 _HOME = {
+    "Appliance": "flexgym.envs.household.params",
     "Battery": "flexgym.envs.household.params",
     "Car": "flexgym.envs.household.params",
     "House": "flexgym.envs.household.params",
@@ -24,7 +33,17 @@ _HOME = {
     "Uncertainty": "flexgym.envs.uncertainty",
 }
 
-__all__ = ["Battery", "Car", "House", "Load", "Series", "Session", "Uncertainty", "register"]
+__all__ = [
+    "Appliance",
+    "Battery",
+    "Car",
+    "House",
+    "Load",
+    "Series",
+    "Session",
+    "Uncertainty",
+    "register",
+]
 
 
 def __getattr__(name: str) -> Any:

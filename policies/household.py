@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
@@ -214,15 +214,23 @@ class ModelPredictive:
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
+        power, car = self.powers(simulation)
+        return simulation.action(power, car_kw=car)
+
+    def powers(
+        self, simulation: HouseholdSimulation, skip: Collection[int] = ()
+    ) -> tuple[Floats, Floats]:
+        """Planned powers of batteries and cars now, each shape (n,), kW; 0 in rows to skip."""
         episodes = simulation.episodes
-        power, car = np.empty(simulation.n), np.zeros(simulation.n)
+        power, car = np.zeros(simulation.n), np.zeros(simulation.n)
+        needed = ~np.isin(np.arange(simulation.n), list(skip))
         ahead = np.zeros(simulation.n, dtype=bool)
         if simulation.cars:
             ahead = simulation.visit[DEPARTURE] > simulation.t
             ahead &= np.isfinite(simulation.visit[DEPARTURE])
-        for i in np.flatnonzero(ahead):
+        for i in np.flatnonzero(ahead & needed):
             power[i], car[i] = self._with_car(simulation, int(i))
-        chosen = np.flatnonzero(~ahead)
+        chosen = np.flatnonzero(~ahead & needed)
         room = 64 * STEPS_PER_DAY
         while not certainty_equivalent(
             simulation.t, chosen, episodes.rows, simulation.soc_kwh, simulation.now,
@@ -230,13 +238,14 @@ class ModelPredictive:
             self._price, self._load, self._powers, room, power,
         ):  # fmt: skip
             room *= 2
-        return simulation.action(power, car_kw=car)
+        return power, car
 
     def _with_car(self, simulation: HouseholdSimulation, i: int) -> tuple[float, float]:
         """Battery and car power of one house whose car is here or still comes, kW."""
         t, episodes = simulation.t, simulation.episodes
         house, day = simulation.house(i), int(episodes.day[i])
         series = episodes.exogenous[:, :, i].T.copy()
+        series[:, t] = simulation.now[:, i]
         series[:, t + 1 :] = self._means(simulation, i)
         program = self._programs.get(i)
         if program is None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexgym.baselines.household.appliance_program import refuse_appliances
 from flexgym.baselines.household.bounds import Bounds
 from flexgym.baselines.household.priced_day import PricedDay
 from flexgym.baselines.household.program_day import ProgramDay
@@ -285,6 +286,8 @@ def cost_to_go(
 ) -> CostToGo:
     """Solve a house's day: exactly where it is known, else to a certified gap.
 
+    Not with appliances: the choice between two schedules is not convex in stored energy.
+
     Without a car, or where it stays away, slopes are merged. With battery and car a known day
     is solved by prices of the car's energy, or as a linear program where it can discharge or
     the battery loses energy, and an uncertain one is enclosed by two bounds.
@@ -303,10 +306,11 @@ def cost_to_go(
     Raises:
         ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
         SolverError: The tolerance cannot be reached.
-        HouseError: The pay for stored energy is not finite.
+        HouseError: The pay for stored energy is not finite, or the house has appliances.
         SeriesError: The sessions do not fit the car.
         ScenarioError: Unknown uncertainty, or a negative tolerance.
     """
+    refuse_appliances(house)
     if not math.isfinite(terminal_eur_per_kwh):
         raise HouseError(f"terminal_eur_per_kwh is {terminal_eur_per_kwh}; expected a number.")
     if terminal_eur_per_kwh < 0:
@@ -361,8 +365,9 @@ def known_day(
     Raises:
         ConvexityError: Prices make losses profitable, so that slopes cannot be merged.
         ScenarioError: There is no such period.
-        HouseError: The pay for stored energy is no number >= 0.
+        HouseError: The pay for stored energy is no number >= 0, or the house has appliances.
     """
+    refuse_appliances(house)
     if not 0 <= start < len(series):
         raise ScenarioError(f"start is {start}; expected a period from 0 to {len(series) - 1}.")
     if not (math.isfinite(terminal_eur_per_kwh) and terminal_eur_per_kwh >= 0.0):

@@ -8,7 +8,7 @@ charge and discharge apart, so that the result stays exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import highspy
@@ -63,6 +63,7 @@ class PerfectForesight:
         soc_kwh: State of charge, shape (T + 1,), kWh.
         car_kwh: Energy in the car at the end of each period, shape (T,), kWh; 0 while away.
         missed_kwh: Energy lacking at a departure at the end of the period, shape (T,), kWh.
+        runs: Whether each appliance runs, shape (k, T); (0, 0) where none was planned.
     """
 
     cost_eur: float
@@ -74,12 +75,14 @@ class PerfectForesight:
     soc_kwh: Floats
     car_kwh: Floats
     missed_kwh: Floats
+    runs: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
 
 
 class HouseDayProgram:
     """A persistent HiGHS model of one house that is re-solved for state after state.
 
-    `solve` answers one question; `load` and `run` many about one day, hot-started.
+    `solve` answers one question; `load` and `run` many about one day, hot-started. The
+    house's appliances are no part of it: see `ApplianceProgram`.
 
     Args:
         house: The house.

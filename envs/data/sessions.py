@@ -225,9 +225,13 @@ def _drawn(car: Car, model: SessionModel, rng: np.random.Generator) -> dict:
 
 
 def _plain(value: object) -> object:
-    """The content of a house as nested tuples, alike for every kind of number."""
+    """The content of a house as nested tuples, alike for every kind of number.
+
+    Without its appliances: the car's visits are the same whatever else the house has.
+    """
     if is_dataclass(value):
-        return tuple(_plain(getattr(value, part.name)) for part in fields(value))
+        names = [part.name for part in fields(value) if part.name != "appliances"]
+        return tuple(_plain(getattr(value, name)) for name in names)
     return float(value) if isinstance(value, numbers.Real) else value
 
 
@@ -241,8 +245,9 @@ def synthetic_sessions(
     """Invented sessions of the houses' cars for all episodes of 2016; see `SessionModel`.
 
     Args:
-        houses: The pool. A house's sessions depend on the house, the model and the seed, not
-            on its position or the other houses; two equal houses have equal sessions.
+        houses: The pool. A house's sessions depend on the house but for its appliances, the
+            model and the seed, not on its position or the other houses; two equal houses have
+            equal sessions.
         model: The model; None is ``SessionModel()``, which suits scenario ``calm``.
         seed: Of all draws, an integer >= 0.
 

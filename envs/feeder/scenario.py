@@ -83,6 +83,11 @@ class FeederScenario:
                 f"got {len(self.homes.houses)} houses for {len(bus)} places; expected the same "
                 "number of houses in every draw. Pass one house a place."
             )
+        if any(house.appliances for house in self.homes.houses):
+            raise ScenarioError(
+                "a house of the feeder has appliances; expected none, since they are played in "
+                "flexgym/Household-v0 only. Pass houses with appliances=()."
+            )
         if not isinstance(self.costs, GridCosts):
             raise ScenarioError(f"costs is {self.costs!r}; expected a flexgym GridCosts.")
         if not isinstance(self.band_pu, Sequence) or len(self.band_pu) != 2:

@@ -37,14 +37,19 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
     -1 is full discharge, 1 full charge, and [-0.5, -0.2] and [0.2, 0.5] are the cost's two
     kinks, idle and zero-at-the-meter, in the order of their powers. `action` of the
     simulation is the right inverse. With ``curtailment="action"`` a last entry sets the PV
-    used; otherwise the cheapest amount is used.
+    used; otherwise the cheapest amount is used. Where houses of the pool have appliances, one
+    more entry for each follows, above 0 to run it; houses with fewer ignore what is beyond.
+    Appliances come first: the others are feasible beside their power. One that must run does
+    so whatever is wished, see `flexgym.envs.appliance.job`.
 
-    **Observation**: float32, entries and units in ``observation_names``.
+    **Observation**: float32, entries and units in ``observation_names``; load means the
+    household's without its appliances, which have entries of their own.
 
     **Reward**: minus the period's cost in EUR: import - export + wear + unserved load, at
     departures plus the energy the car lacks, in the last period minus the terminal price
     times the energy left in the battery. The sum over the day is exactly minus the cost;
-    ``info`` itemises it.
+    ``info`` itemises it; of appliances it says which ran, which of them were forced to, and
+    their power.
 
     **Episode**: forecasts for the whole day and the car's visits are known at its start;
     load, weather and price factors are observed period by period. The day ends
@@ -156,6 +161,9 @@ class HouseholdEnv(gym.Env[np.ndarray, np.ndarray]):
             self._outcomes.append(outcome[0])
         values = outcome[0].tolist()
         info: dict[str, Any] = dict(zip(OUTCOME_NAMES, values, strict=True))
+        if self.simulation.appliances is not None:
+            for name, of_houses in self.simulation.happened.items():
+                info[name] = of_houses[0].copy() if of_houses.ndim > 1 else float(of_houses[0])
         done = self.simulation.t >= STEPS_PER_DAY
         return self.simulation.observe()[0], -values[COST_EUR], done, False, info
 

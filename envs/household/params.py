@@ -158,6 +158,40 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Appliance:
+    """A job that runs every day at constant power within a window, in quarter-hours.
+
+    It runs in ``periods`` of the periods t with ``earliest <= t < deadline``; period 0 begins
+    at 06:00. It ends in time whatever is wished: see `flexgym.envs.appliance.job`.
+
+    Attributes:
+        periods: How long it runs, >= 0; 0 is a job that is done before it begins.
+        earliest: First period of its window, >= 0.
+        deadline: Period after the last one of its window, >= ``earliest + periods``; T is the
+            end of the episode.
+        power_kw: Power while it runs, in (0, 1000], kW.
+        interruptible: Whether it may pause once begun.
+
+    Raises:
+        JobError: The job is longer than its window, or a number is none.
+    """
+
+    periods: int
+    earliest: int
+    deadline: int
+    power_kw: float
+    interruptible: bool = False
+
+    def __post_init__(self) -> None:
+        # Only here, since a job's rules are compiled and numba takes its time to load.
+        from flexgym.envs.appliance.job import check_job
+
+        check_job(self.periods, self.earliest, self.deadline, self.power_kw)
+        for name in ("periods", "earliest", "deadline"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+
+
+@dataclass(frozen=True)
 class Load:
     """How the household's own consumption is cut from the benchmark's profiles.
 
@@ -205,6 +239,8 @@ class House:
         min_power_factor: Grid code, in (0, 1]: the roof's or hybrid inverter gives at most
             ``tan(arccos(min_power_factor)) * pv_used_kw`` of reactive power, so none at
             night. None is no such rule. A separate battery inverter is not bound by it.
+        appliances: Jobs of every day whose time can be chosen; their power comes on top of
+            the load.
     """
 
     battery: Battery | None
@@ -219,6 +255,7 @@ class House:
     inverter: InverterKind = "hybrid"
     battery_inverter_kva: float | None = None
     min_power_factor: float | None = None
+    appliances: tuple[Appliance, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.pv_kwp, "pv_kwp", 0.0, 1e4)
@@ -227,6 +264,16 @@ class House:
         _require(self.unserved_eur_per_kwh, "unserved_eur_per_kwh", 0.0, 1e6)
         if self.min_power_factor is not None:
             _require(self.min_power_factor, "min_power_factor", 0.0, 1.0, open_low=True)
+        if not isinstance(self.appliances, tuple | list):
+            raise HouseError(
+                f"appliances is {self.appliances!r}; expected a tuple of flexgym.envs.Appliance."
+            )
+        object.__setattr__(self, "appliances", tuple(self.appliances))
+        for k, appliance in enumerate(self.appliances):
+            if not isinstance(appliance, Appliance):
+                raise HouseError(
+                    f"appliances[{k}] is {appliance!r}; expected a flexgym.envs.Appliance."
+                )
         if self.inverter not in get_args(InverterKind):
             raise HouseError(
                 f"inverter is {self.inverter!r}; expected one of 'hybrid', 'separate'."

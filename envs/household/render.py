@@ -173,11 +173,12 @@ def _draw(panels: Any, forecast: Series, house: House, outcomes: Floats) -> None
     charging, giving = rating, rating
     if house.car is not None and visited:
         charging, giving = rating + house.car.power_kw, rating + house.car.discharge_kw
+    busy = sum(job.power_kw for job in house.appliances)
     sun = min(house.pv_kwp, 1.6 * forecast.pv_kw.max())
     seen = outcomes[:, [METER_KW, BATTERY_KW, PV_USED_KW]]
     power.set_ylim(
         1.05 * min(-max(sun, giving, 1.0), seen.min(initial=0.0)),
-        1.05 * max(2.0 * forecast.load_kw.max(), sun, charging, 1.0, seen.max(initial=0.0)),
+        1.05 * max(2.0 * forecast.load_kw.max() + busy, sun, charging, 1.0, seen.max(initial=0.0)),
     )
     soc = np.append(np.nan, outcomes[:, SOC_KWH])
     charge_panel(charge, day, house, forecast.sessions, soc, outcomes[:, CAR_KWH])

@@ -10,6 +10,7 @@ import numpy as np
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError
 from flexgym.envs.household import observation as obs
 from flexgym.envs.household.action_map import ACTION_MAPS, as_numbers
+from flexgym.envs.household.appliances import Bools, HouseAppliances
 from flexgym.envs.household.batch import actions_from_powers, advance
 from flexgym.envs.household.dynamics import (
     ARRIVAL,
@@ -37,6 +38,9 @@ class HouseholdSimulation:
         soc_kwh: State of charge, shape (n,), kWh.
         car_kwh: Energy in the car, shape (n,), kWh; 0 while it is away.
         cars: Whether any house of the pool has a car, so that actions have an entry for it.
+        appliances: The appliances' jobs, or None where no house of the pool has any.
+        happened: What appliances did in the last period: ``appliance_kw``, shape (n,), kW;
+            ``appliances_ran`` and ``appliances_forced`` (ran though not wished), (n, slots).
         episodes: What was drawn for the current episodes.
         outcome: Results of the last period, shape (n, 17), columns `OUTCOME_NAMES`.
     """
@@ -60,9 +64,16 @@ class HouseholdSimulation:
                 raise ScenarioError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
         self.scenario, self.n = scenario, n
         self.cars = scenario.has_cars
+        self.appliances: HouseAppliances | None = None
+        self.happened: dict[str, np.ndarray] = {}
         self.observation_names = obs.observation_names(observation, self.cars)
+        self._measured = len(self.observation_names)
         names = {"battery": True, "car": self.cars, "pv_used": curtailment == "action"}
         self.action_names = tuple(name for name, there in names.items() if there)
+        if any(house.appliances for house in scenario.houses):
+            self.appliances = HouseAppliances(scenario.houses, n)
+            self.observation_names += self.appliances.names
+            self.action_names += tuple(f"appliance_{k + 1}" for k in range(self.appliances.slots))
         self._shape = (n, len(self.action_names))
         self.t = STEPS_PER_DAY  # nothing to play before `begin`
         self._kind = ACTION_MAPS.index(action_map)
@@ -116,6 +127,8 @@ class HouseholdSimulation:
         self.car_kwh = np.zeros(self.n)
         plug_in(0, self.visit, self.car_kwh)
         self.outcome = np.zeros((self.n, len(OUTCOME_NAMES)))
+        if self.appliances is not None:
+            self.appliances.begin(self.episodes.house, self.episodes.exogenous)
         if self._full:
             obs.summarise(self.episodes.forecast, 0, self._outlook)
 
@@ -126,8 +139,12 @@ class HouseholdSimulation:
 
     @property
     def now(self) -> Floats:
-        """Load, PV, import and export price measured, shape (4, n); at the end the last ones."""
-        return self.episodes.exogenous[min(self.t, STEPS_PER_DAY - 1)]
+        """Load, PV, import and export price measured, shape (4, n); at the end the last ones.
+
+        The load holds the appliances that run by the present choice, see `choose`.
+        """
+        own = self.episodes if self.appliances is None else self.appliances
+        return own.exogenous[min(self.t, STEPS_PER_DAY - 1)]
 
     @property
     def visit(self) -> Floats:
@@ -164,23 +181,43 @@ class HouseholdSimulation:
         return self.scenario.sessions_of(self.episodes.house[i], self.episodes.day[i])
 
     def observe(self) -> np.ndarray:
-        """Observation of each house, shape (n, d), float32."""
-        out = np.empty((self.n, len(self.observation_names)), dtype=np.float32)
+        """Observation of each house, shape (n, d), float32.
+
+        Its load is the household's without the appliances, whose entries stand at the end.
+        """
+        out = np.empty((self.n, self._measured), dtype=np.float32)
+        episodes, at = self.episodes, min(self.t, STEPS_PER_DAY - 1)
         obs.observe(
             self.t,
-            self.episodes.rows,
+            episodes.rows,
             self.soc_kwh,
             self.car_kwh,
-            self.now,
-            self.visit,
-            self.state,
+            episodes.exogenous[at],
+            episodes.visits[at],
+            episodes.state[at],
             self._weather,
             self._price,
-            self.episodes.terminal_price,
+            episodes.terminal_price,
             self._outlook,
             out,
         )
-        return out
+        if self.appliances is None:
+            return out
+        return np.concatenate([out, self.appliances.observe(self.t)], axis=1)
+
+    def choose(self, wanted: Bools | bool) -> None:
+        """Say which appliances should run in this period, for `now` and `action`.
+
+        Until this is said, they start at once. What is played is what `step` is given.
+
+        Args:
+            wanted: One truth value, or one an appliance, shape (n, slots).
+
+        Raises:
+            ActionError: Wrong shape or type.
+        """
+        if self.appliances is not None and not self.done:
+            self.appliances.choose(self.t, wanted)
 
     def step(self, action: np.ndarray) -> Floats:
         """Play one period.
@@ -201,17 +238,25 @@ class HouseholdSimulation:
             raise ActionError(
                 "step was called before a day began or after its end; call reset first."
             )
-        episodes = self.episodes
+        episodes, exogenous = self.episodes, self.episodes.exogenous
+        if self.appliances is not None:
+            # All of it is checked before anything happens.
+            inside = np.abs(played) <= 1.0
+            if not inside.all():
+                raise _outside(played[~inside][0])
+            slots = self.appliances.slots
+            self.appliances.choose(self.t, played[:, -slots:] > 0.0)
+            exogenous = self.appliances.exogenous
+            played = np.ascontiguousarray(played[:, :-slots])
         outcome = np.empty((self.n, len(OUTCOME_NAMES)))
         bad = advance(
-            self._kind, self.t, played, episodes.rows, episodes.exogenous, episodes.visits,
+            self._kind, self.t, played, episodes.rows, exogenous, episodes.visits,
             episodes.terminal_price, self.soc_kwh, self.car_kwh, outcome,
         )  # fmt: skip
         if bad >= 0:
-            raise ActionError(
-                f"action is {played.ravel()[bad]}; expected numbers in [-1, 1]. Clip or squash the "
-                "policy's output."
-            )
+            raise _outside(played.ravel()[bad])
+        if self.appliances is not None:
+            self.happened = self.appliances.advance(self.t)
         self.outcome = outcome
         self.t += 1
         return outcome
@@ -224,6 +269,8 @@ class HouseholdSimulation:
         car_kw: Floats | float = 0.0,
     ) -> Floats:
         """Actions that play battery and car powers: the right inverse of the action map.
+
+        Beside the appliances that were chosen, see `choose`.
 
         Args:
             battery_kw: Shape (n,), kW, feasible now beside the car.
@@ -257,5 +304,15 @@ class HouseholdSimulation:
                 f"{self.car_kwh[bad]:g} kWh)."
             )
         if "pv_used" in self.action_names:
-            action[:, -1] = 2.0 * np.asarray(pv_share) - 1.0
+            entry = self.action_names.index("pv_used")
+            action[:, entry] = 2.0 * np.asarray(pv_share) - 1.0
+        if self.appliances is not None:
+            slots = self.appliances.slots
+            action[:, -slots:] = np.where(self.appliances.wanted, 1.0, -1.0)
         return action
+
+
+def _outside(value: float) -> ActionError:
+    return ActionError(
+        f"action is {value}; expected numbers in [-1, 1]. Clip or squash the policy's output."
+    )

@@ -45,7 +45,8 @@ class HouseholdVectorEnv(LockstepVectorEnv):
         return -self.simulation.outcome[:, COST_EUR]
 
     def _info(self) -> dict[str, Any]:
-        return dict(zip(OUTCOME_NAMES, self.simulation.outcome.T, strict=True))
+        outcome = dict(zip(OUTCOME_NAMES, self.simulation.outcome.T, strict=True))
+        return outcome | self.simulation.happened
 
     def _reset_info(self) -> dict[str, Any]:
         episodes = self.simulation.episodes

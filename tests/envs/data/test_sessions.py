@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexgym.envs import Car, House, Session
+from flexgym.envs import Appliance, Car, House, Session
 from flexgym.envs.data import (
     EPISODES,
     SCENARIOS,
@@ -307,3 +307,9 @@ def test_sessions_refuse_emptiness_and_other_things():
     assert Sessions("away", ({},)).of(0, 0) == ()
     back_to_back = (Session(10, 50, 1.0, 2.0), Session(50, 96, 1.0, 2.0))
     assert Sessions("tight", ({5: back_to_back},)).of(0, 5) == back_to_back
+
+
+def test_appliances_move_no_visit():
+    plain = HOUSES[:8]
+    busy = [replace(house, appliances=(Appliance(4, 0, 40, 2.0),)) for house in plain]
+    assert synthetic_sessions(busy).by_car == synthetic_sessions(plain).by_car
