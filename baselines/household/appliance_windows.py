@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.baselines.appliance.window import cheapest_hours, cheapest_start
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import BUY, LOAD, PV, SELL, house_row, idle_cost
 from flexgym.envs.household.params import Appliance, Floats, House
 
 Bools = NDArray[np.bool_]
-_SAME_EUR = 1e-12
 
 
 @compiled
@@ -37,15 +37,11 @@ def added_cost(house: Floats, series: Floats, power_kw: float) -> Floats:
 def cheapest_periods(job: Appliance, cost: Floats) -> Bools:
     """Where a job adds least, given what a period adds, shape (T,), EUR; ties go to the earlier."""
     runs = np.zeros(len(cost), dtype=bool)
-    if job.periods == 0:
-        return runs
     within = cost[job.earliest : job.deadline]
     if job.interruptible:
-        chosen = np.argsort(np.round(within / _SAME_EUR), kind="stable")[: job.periods]
-        runs[job.earliest + chosen] = True
+        runs[job.earliest + cheapest_hours(within, job.periods)] = True
         return runs
-    blocks = np.lib.stride_tricks.sliding_window_view(within, job.periods).sum(axis=1)
-    first = job.earliest + int(np.argmax(blocks <= blocks.min() + _SAME_EUR))
+    first = job.earliest + cheapest_start(within, job.periods)
     runs[first : first + job.periods] = True
     return runs
 
