@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -82,6 +83,35 @@ def read_config(folder: Path) -> dict:
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
     return config
+
+
+def policy_from(source: str, wrap: Callable[[BaseAlgorithm, str], Any], *arguments: object) -> Any:
+    """A trained policy from where it lies.
+
+    Args:
+        source: A folder with ``best.zip`` (and ``config.yaml``, where it is no PPO), a ``.zip``
+            file of PPO, or ``module:callable``.
+        wrap: Makes a policy of a model and its name for tables.
+        *arguments: What the callable is called with.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    path = Path(source)
+    module, _, name = source.partition(":")
+    if name and not path.exists():
+        try:
+            return getattr(import_module(module), name)(*arguments)
+        except (ImportError, AttributeError) as error:
+            raise RunError(
+                f"got the policy {source} ({error}); expected a folder, a .zip file or "
+                "module:callable."
+            ) from error
+    if path.is_dir():
+        known = (path / "config.yaml").is_file()
+        algorithm = read_config(path)["algorithm"] if known else "ppo"
+        return wrap(load_model(path / "best.zip", algorithm), f"learned {path.name}")
+    return wrap(load_model(path, "ppo"), f"learned {path.stem}")
 
 
 class Learned:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,7 @@ from flexgym.envs.aggregator_market.roles import Role, Seats
 from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
-from flexgym.policies.learned import load_model, read_config
+from flexgym.policies.learned import policy_from
 from flexgym.policies.market import MarketPolicy
 
 if TYPE_CHECKING:
@@ -71,18 +69,4 @@ def load_market_policy(source: str, role: Role) -> MarketPolicy:
     Raises:
         RunError: There is none, or it is damaged.
     """
-    path = Path(source)
-    module, _, name = source.partition(":")
-    if name and not path.exists():
-        try:
-            return getattr(import_module(module), name)(role)
-        except (ImportError, AttributeError) as error:
-            raise RunError(
-                f"got the policy {source} ({error}); expected a folder, a .zip file or "
-                "module:callable."
-            ) from error
-    if path.is_dir():
-        known = (path / "config.yaml").is_file()
-        algorithm = read_config(path)["algorithm"] if known else "ppo"
-        return LearnedMarket(load_model(path / "best.zip", algorithm), role, f"learned {path.name}")
-    return LearnedMarket(load_model(path, "ppo"), role, f"learned {path.stem}")
+    return policy_from(source, lambda model, name: LearnedMarket(model, role, name), role)

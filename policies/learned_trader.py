@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,7 @@ from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.trader.observation import OBSERVATION_NAMES
 from flexgym.envs.trader.simulation import TraderSimulation
-from flexgym.policies.learned import load_model, read_config
+from flexgym.policies.learned import policy_from
 from flexgym.policies.trader import TraderPolicy
 
 if TYPE_CHECKING:
@@ -58,18 +56,4 @@ def load_trader_policy(source: str) -> TraderPolicy:
     Raises:
         RunError: There is none, or it is damaged.
     """
-    path = Path(source)
-    module, _, name = source.partition(":")
-    if name and not path.exists():
-        try:
-            return getattr(import_module(module), name)()
-        except (ImportError, AttributeError) as error:
-            raise RunError(
-                f"got the policy {source} ({error}); expected a folder, a .zip file or "
-                "module:callable."
-            ) from error
-    if path.is_dir():
-        known = (path / "config.yaml").is_file()
-        algorithm = read_config(path)["algorithm"] if known else "ppo"
-        return LearnedTrader(load_model(path / "best.zip", algorithm), f"learned {path.name}")
-    return LearnedTrader(load_model(path, "ppo"), f"learned {path.stem}")
+    return policy_from(source, LearnedTrader)

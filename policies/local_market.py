@@ -6,8 +6,6 @@ participants of many markets are computed at once shares nothing between them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,7 +16,7 @@ from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.dynamics import Terms, orders_from_actions
 from flexgym.envs.local_market.play import Behaviour
 from flexgym.envs.local_market.simulation import SPOT_ACTIONS, LocalMarketSimulation
-from flexgym.policies.learned import load_model, read_config
+from flexgym.policies.learned import policy_from
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -259,18 +257,4 @@ def load_local_market_policy(source: str) -> LocalMarketPolicy:
     Raises:
         RunError: There is none, or it is damaged.
     """
-    path = Path(source)
-    module, _, name = source.partition(":")
-    if name and not path.exists():
-        try:
-            return getattr(import_module(module), name)()
-        except (ImportError, AttributeError) as error:
-            raise RunError(
-                f"got the policy {source} ({error}); expected a folder, a .zip file or "
-                "module:callable."
-            ) from error
-    if path.is_dir():
-        known = (path / "config.yaml").is_file()
-        algorithm = read_config(path)["algorithm"] if known else "ppo"
-        return LearnedOrders(load_model(path / "best.zip", algorithm), f"learned {path.name}")
-    return LearnedOrders(load_model(path, "ppo"), f"learned {path.stem}")
+    return policy_from(source, LearnedOrders)
