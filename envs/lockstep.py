@@ -1,17 +1,124 @@
-"""What native batches share: seeds, reset in the same step, masks of info."""
+"""What adapters share: seeds, reset in the same step, masks of info, saved states."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from flexgym.envs.errors import ActionError, ScenarioError
+from flexgym.envs.errors import ActionError, ScenarioError, StateError
 from flexgym.envs.household.action_map import as_numbers
+from flexgym.envs.household.params import Floats
+
+
+def generators_of(saved: Any, n: int) -> list[np.random.Generator]:
+    """The generators of a saved state.
+
+    Raises:
+        StateError: There are not n of them, or it is no state.
+    """
+    found = []
+    try:
+        for state in saved["rng"]:
+            bits = getattr(np.random, state["bit_generator"])()
+            bits.state = state
+            found.append(np.random.Generator(bits))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise StateError(
+            f"the state's generators cannot be read ({error!r}); expected what save_state returned."
+        ) from error
+    if len(found) != n:
+        raise StateError(f"the state has {len(found)} generators; expected {n}, one an episode.")
+    return found
+
+
+class LockstepEnv(gym.Env[np.ndarray, np.ndarray]):
+    """One episode of a simulation; what happens in it, subclasses say.
+
+    Args:
+        simulation: Has one episode, ``begin``, ``step``, ``done``, ``save`` and ``restore``.
+        spaces: Observation and action space.
+        outcome_names: Columns of what its ``step`` returns; ``cost_eur`` is one of them.
+        render_mode: One of the class's, or None.
+
+    Raises:
+        ScenarioError: Unknown render mode.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
+
+    def __init__(
+        self,
+        simulation: Any,
+        spaces: tuple[Box, Box],
+        outcome_names: tuple[str, ...],
+        render_mode: str | None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ScenarioError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'.")
+        self.simulation, self.render_mode = simulation, render_mode
+        self.observation_names = simulation.observation_names
+        self.observation_space, self.action_space = spaces
+        self._names = outcome_names
+        self._cost = outcome_names.index("cost_eur")
+        self._outcomes: list[Floats] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draw a new episode; see the class for the options."""
+        super().reset(seed=seed)
+        self.simulation.begin([self.np_random], options)
+        self._outcomes = []
+        info = {name: values[0].item() for name, values in self._reset_info().items()}
+        return self.simulation.observe()[0], info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Play one period.
+
+        Raises:
+            ActionError: Wrong shape, not a number, or outside [-1, 1]; or the episode is over.
+        """
+        played = as_numbers(action)
+        if played.shape != self.action_space.shape:
+            raise ActionError(
+                f"action has shape {played.shape}; expected {self.action_space.shape}."
+            )
+        outcome = self.simulation.step(played[None])
+        self._outcomes.append(outcome[0])
+        values = outcome[0].tolist()
+        info: dict[str, Any] = dict(zip(self._names, values, strict=True))
+        return self.simulation.observe()[0], -values[self._cost], self.simulation.done, False, info
+
+    def save_state(self) -> dict[str, Any]:
+        """Everything needed to go on from here."""
+        outcomes = [outcome.copy() for outcome in self._outcomes]
+        rng = [self.np_random.bit_generator.state]
+        return {**self.simulation.save(), "outcomes": outcomes, "rng": rng}
+
+    def restore_state(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save_state` returned, identically.
+
+        Raises:
+            StateError: It is of an environment with other options, or damaged.
+        """
+        (rng,) = generators_of(saved, 1)
+        self.simulation.restore(saved)
+        self.np_random = rng
+        self._outcomes = [np.array(outcome) for outcome in saved.get("outcomes", ())]
+
+    def _played(self) -> Floats:
+        """What happened so far, shape (periods, names)."""
+        return np.array(self._outcomes).reshape(-1, len(self._names))
+
+    def _reset_info(self) -> dict[str, np.ndarray]:
+        """What reset tells, each of shape (1,)."""
+        raise NotImplementedError
 
 
 class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -128,3 +235,26 @@ class LockstepVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _reset_info(self) -> dict[str, Any]:
         raise NotImplementedError
+
+
+class SavedLockstepVectorEnv(LockstepVectorEnv):
+    """The same, which can be saved and restored."""
+
+    @property
+    def _kept(self) -> Any:
+        """What has ``save`` and ``restore``."""
+        return self.simulation
+
+    def save_state(self) -> dict[str, Any]:
+        """Everything needed to go on from here: arrays and the states of the generators."""
+        return {**self._kept.save(), "rng": [rng.bit_generator.state for rng in self._rngs]}
+
+    def restore_state(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save_state` returned, identically.
+
+        Raises:
+            StateError: It is of an environment with other options, or damaged.
+        """
+        rngs = generators_of(saved, self.simulation.n)
+        self._kept.restore(saved)
+        self._rngs = rngs

@@ -8,8 +8,9 @@ import gymnasium as gym
 import numpy as np
 
 from flexgym.envs.aggregator_market.play import MarketPlay, alone, check_action
-from flexgym.envs.errors import ScenarioError, StateError
+from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.lockstep import generators_of
 
 
 class _SingleLearner(gym.Env[np.ndarray, np.ndarray]):
@@ -67,7 +68,7 @@ class _SingleLearner(gym.Env[np.ndarray, np.ndarray]):
 
     def save_state(self) -> dict[str, Any]:
         """Everything needed to go on from here."""
-        return {**self.play.market.save(), "rng": self.np_random.bit_generator.state}
+        return {**self.play.market.save(), "rng": [self.np_random.bit_generator.state]}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -75,7 +76,9 @@ class _SingleLearner(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             StateError: It is of an environment with other options.
         """
-        restore(self.play, [self.np_random], saved, [saved.get("rng")])
+        (rng,) = generators_of(saved, 1)
+        self.play.market.restore(saved)
+        self.np_random = rng
 
     def render(self) -> np.ndarray | None:
         """Picture of the day so far, shape (height, width, 3), uint8."""
@@ -152,23 +155,3 @@ class DirectiveEnv(_SingleLearner):
     """
 
     _learner = "dso"
-
-
-def restore(
-    play: MarketPlay, rngs: list[np.random.Generator], saved: dict[str, Any], states: Any
-) -> None:
-    """Bring markets and their generators back to a saved state.
-
-    Raises:
-        StateError: It is of an environment with other options.
-    """
-    if not isinstance(states, list) or len(states) != len(rngs):
-        raise StateError(f"the state has no {len(rngs)} generators; expected one a market.")
-    play.market.restore(saved)
-    try:
-        for rng, state in zip(rngs, states, strict=True):
-            rng.bit_generator.state = state
-    except (TypeError, ValueError, KeyError) as error:
-        raise StateError(
-            f"the state's generators cannot be read ({error!r}); expected what save_state returned."
-        ) from error

@@ -9,12 +9,12 @@ import numpy as np
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv, ParallelEnv
 
-from flexgym.envs.aggregator_market.env import restore
 from flexgym.envs.aggregator_market.play import MarketPlay
 from flexgym.envs.aggregator_market.roles import Behaviour, Role
 from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
+from flexgym.envs.lockstep import generators_of
 
 
 class _Agents:
@@ -91,7 +91,7 @@ class _Agents:
             raise ActionError("save_state was called before a day; call reset first.")
         if getattr(self, "_given", None):
             raise ActionError("save_state was called within an hour; expected none has acted yet.")
-        return {**self.play.market.save(), "rng": self.np_random.bit_generator.state}
+        return {**self.play.market.save(), "rng": [self.np_random.bit_generator.state]}
 
     def restore_state(self, saved: dict[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -101,7 +101,9 @@ class _Agents:
         """
         if self.np_random is None:
             self.np_random = seeding.np_random(0)[0]
-        restore(self.play, [self.np_random], saved, [saved.get("rng")])
+        (rng,) = generators_of(saved, 1)
+        self.play.market.restore(saved)
+        self.np_random = rng
         self.agents = [] if self.play.done else self.possible_agents[:]
 
     def state(self) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.aggregator_market.accounts import HOUR_NAMES
-from flexgym.envs.aggregator_market.env import restore
 from flexgym.envs.aggregator_market.play import MarketPlay, alone
-from flexgym.envs.lockstep import LockstepVectorEnv
+from flexgym.envs.aggregator_market.simulation import MarketSimulation
+from flexgym.envs.lockstep import SavedLockstepVectorEnv
 
 
-class MarketRowsVectorEnv(LockstepVectorEnv):
+class MarketRowsVectorEnv(SavedLockstepVectorEnv):
     """Every agent of a role is a row, for one policy that all share.
 
     Row ``i * agents + k`` is agent k of market i. Market i of a batch seeded s plays what the
@@ -43,22 +43,9 @@ class MarketRowsVectorEnv(LockstepVectorEnv):
         self._agents = len(play.seats.agents[play.role])
         super().__init__(play, markets * self._agents, play.spaces(play.role))
 
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
-        return {
-            **self.simulation.market.save(),
-            "rng": [rng.bit_generator.state for rng in self._rngs],
-        }
-
-    def restore_state(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of an environment with other options.
-        """
-        if not self._rngs:
-            self._rngs = [np.random.default_rng(0) for _ in range(self.simulation.n)]
-        restore(self.simulation, self._rngs, saved, saved.get("rng"))
+    @property
+    def _kept(self) -> MarketSimulation:
+        return self.simulation.market
 
     def _reward(self) -> np.ndarray:
         return self.simulation.rewards(self.simulation.role).reshape(-1)

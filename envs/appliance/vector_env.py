@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.appliance.dynamics import COST_EUR, OUTCOME_NAMES
-from flexgym.envs.appliance.env import reset_info, restore_generators, spaces
+from flexgym.envs.appliance.env import reset_info, spaces
 from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.envs.appliance.simulation import ApplianceSimulation
-from flexgym.envs.lockstep import LockstepVectorEnv
+from flexgym.envs.lockstep import SavedLockstepVectorEnv
 
 
-class ApplianceVectorEnv(LockstepVectorEnv):
+class ApplianceVectorEnv(SavedLockstepVectorEnv):
     """Appliances with jobs of their own, in lockstep.
 
     Row i seeded s plays what the single environment seeded s + i plays.
@@ -30,22 +30,6 @@ class ApplianceVectorEnv(LockstepVectorEnv):
         self.check(num_envs, render_mode)
         simulation = ApplianceSimulation(ApplianceScenario.create(**options), num_envs)
         super().__init__(simulation, num_envs, spaces(simulation))
-
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
-        states = [rng.bit_generator.state for rng in self._rngs]
-        return {**self.simulation.save(), "rngs": states}
-
-    def restore_state(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of a batch with other options, or damaged.
-        """
-        if not self._rngs:
-            self.reset()
-        self.simulation.restore(saved)
-        restore_generators(self._rngs, saved.get("rngs"))
 
     def _reward(self) -> np.ndarray:
         return -self.simulation.outcome[:, COST_EUR]

@@ -14,11 +14,11 @@ from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.env import (
     RENDER_MODES,
     check_render_mode,
-    generators_of,
     render_simulation,
 )
 from flexgym.envs.feeder.simulation import RESET_OPTIONS, FeederSimulation
 from flexgym.envs.household.dynamics import OUTCOME_NAMES
+from flexgym.envs.lockstep import generators_of
 
 Answer = tuple[
     dict[str, np.ndarray],

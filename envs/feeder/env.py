@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from flexgym.envs.errors import ActionError, ScenarioError, StateError
+from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
+from flexgym.envs.lockstep import generators_of
 
 SETTINGS = ("observation", "action_map", "curtailment", "reactive")
 """Options of the simulation; all others are the scenario's."""
@@ -48,27 +49,6 @@ def check_render_mode(render_mode: str | None) -> None:
     """Raise `ScenarioError` unless pictures can be drawn so."""
     if render_mode not in (None, *RENDER_MODES):
         raise ScenarioError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'.")
-
-
-def generators_of(saved: Any, n: int) -> list[np.random.Generator]:
-    """The generators of a saved state.
-
-    Raises:
-        StateError: There are not n of them.
-    """
-    found = []
-    try:
-        for state in saved["rng"]:
-            bits = getattr(np.random, state["bit_generator"])()
-            bits.state = state
-            found.append(np.random.Generator(bits))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StateError(
-            f"the state's generators cannot be read ({error!r}); expected what save_state returned."
-        ) from error
-    if len(found) != n:
-        raise StateError(f"the state has {len(found)} generators; expected {n}, one a feeder.")
-    return found
 
 
 class FeederEnv(gym.Env[np.ndarray, np.ndarray]):

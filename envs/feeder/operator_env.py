@@ -17,7 +17,6 @@ from flexgym.envs.feeder.clearing import grid_cost_eur, load_kvar, operator_of
 from flexgym.envs.feeder.env import (
     RENDER_MODES,
     check_render_mode,
-    generators_of,
     render_simulation,
     simulation_of,
 )
@@ -28,6 +27,7 @@ from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.dynamics import METER_KW
 from flexgym.envs.household.observation import OBSERVATION_LIMIT
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.lockstep import generators_of
 
 TERMS = ("harm_eur", "loss_eur", "voltage_eur", "overload_eur")
 """What a period costs the operator; they add up to ``operator_eur``."""

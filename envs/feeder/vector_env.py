@@ -8,13 +8,13 @@ import numpy as np
 
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES
-from flexgym.envs.feeder.env import generators_of, simulation_of, spaces
+from flexgym.envs.feeder.env import simulation_of, spaces
 from flexgym.envs.feeder.params import SHARES, Share
 from flexgym.envs.household.dynamics import OUTCOME_NAMES
-from flexgym.envs.lockstep import LockstepVectorEnv
+from flexgym.envs.lockstep import SavedLockstepVectorEnv
 
 
-class _Batch(LockstepVectorEnv):
+class _Batch(SavedLockstepVectorEnv):
     """Feeders in lockstep; a row is a feeder or a house."""
 
     def __init__(
@@ -30,20 +30,6 @@ class _Batch(LockstepVectorEnv):
         houses = simulation.scenario.n_houses
         num_envs = feeders * (houses if rows else 1)
         super().__init__(simulation, num_envs, spaces(simulation, 1 if rows else houses))
-
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here: arrays and the states of the generators."""
-        return {**self.simulation.save(), "rng": [r.bit_generator.state for r in self._rngs]}
-
-    def restore_state(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of an environment with other options.
-        """
-        rngs = generators_of(saved, self.simulation.n)
-        self.simulation.restore(saved)
-        self._rngs = rngs
 
 
 class FeederVectorEnv(_Batch):

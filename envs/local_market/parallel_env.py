@@ -13,6 +13,7 @@ from pettingzoo.utils.conversions import parallel_to_aec
 from flexgym.envs.errors import ActionError, ScenarioError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.local_market.play import LocalMarketPlay
+from flexgym.envs.lockstep import generators_of
 
 
 class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
@@ -160,7 +161,7 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         """Everything needed to go on from here, between two hours."""
         if self.np_random is None:
             raise ActionError("save_state was called before a day; call reset first.")
-        return {**self.play.market.save(), "rng": self.np_random.bit_generator.state}
+        return {**self.play.market.save(), "rng": [self.np_random.bit_generator.state]}
 
     def restore_state(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -168,9 +169,9 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         Raises:
             StateError: It is of an environment with other options.
         """
+        (rng,) = generators_of(saved, 1)
         self.play.market.restore(saved)
-        self.np_random = seeding.np_random(0)[0]
-        self.np_random.bit_generator.state = saved["rng"]
+        self.np_random = rng
         self.agents = [] if self.play.done else self.possible_agents[:]
 
     def state(self) -> np.ndarray:

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
 
-from flexgym.envs.errors import StateError
 from flexgym.envs.local_market.play import LocalMarketPlay
-from flexgym.envs.lockstep import LockstepVectorEnv
+from flexgym.envs.local_market.simulation import LocalMarketSimulation
+from flexgym.envs.lockstep import SavedLockstepVectorEnv
 
 
-class _Markets(LockstepVectorEnv):
+class _Markets(SavedLockstepVectorEnv):
     """What both batches share: saved states, infos."""
 
     simulation: LocalMarketPlay
 
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
-        return {
-            **self.simulation.market.save(),
-            "rng": [rng.bit_generator.state for rng in self._rngs],
-        }
-
-    def restore_state(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of an environment with other options.
-        """
-        states = saved.get("rng")
-        if not isinstance(states, list) or len(states) != self.simulation.n:
-            raise StateError(
-                f"the state has no list of {self.simulation.n} generators; expected what "
-                "save_state of a batch of this size returned."
-            )
-        self.simulation.market.restore(saved)
-        self._rngs = [np.random.default_rng(0) for _ in states]
-        for rng, state in zip(self._rngs, states, strict=True):
-            rng.bit_generator.state = state
+    @property
+    def _kept(self) -> LocalMarketSimulation:
+        return self.simulation.market
 
     def _reset_info(self) -> dict[str, Any]:
         return {}

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from flexgym.envs.data import Prices
-from flexgym.envs.errors import ActionError, ScenarioError, StateError
 from flexgym.envs.forecasts.price_models import PriceModel
 from flexgym.envs.forecasts.signals import SignalProcess
-from flexgym.envs.household.action_map import as_numbers
-from flexgym.envs.household.params import Floats
+from flexgym.envs.lockstep import LockstepEnv
 from flexgym.envs.trader.observation import OBSERVATION_LIMIT
 from flexgym.envs.trader.params import TraderTerms
 from flexgym.envs.trader.scenario import TraderScenario, slow_prices
-from flexgym.envs.trader.simulation import COST_EUR, OUTCOME_NAMES, TraderSimulation
+from flexgym.envs.trader.simulation import OUTCOME_NAMES, TraderSimulation
 
 
 def spaces(simulation: TraderSimulation) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -29,7 +27,7 @@ def spaces(simulation: TraderSimulation) -> tuple[gym.spaces.Box, gym.spaces.Box
     )
 
 
-class TraderEnv(gym.Env[np.ndarray, np.ndarray]):
+class TraderEnv(LockstepEnv):
     """A consumer needs energy in the evening and covers it by forwards, options or at spot.
 
     **Action** (3,) in [-1, 1], each from nothing (-1) to all that is possible now (1), in lots,
@@ -71,7 +69,7 @@ class TraderEnv(gym.Env[np.ndarray, np.ndarray]):
         v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 2}
+    simulation: TraderSimulation
 
     def __init__(
         self,
@@ -82,55 +80,9 @@ class TraderEnv(gym.Env[np.ndarray, np.ndarray]):
         uncertainty: PriceModel | SignalProcess = slow_prices,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ScenarioError(f"render_mode is {render_mode!r}; expected None or 'rgb_array'.")
         scenario = TraderScenario.create(terms, days, prices, split, uncertainty)
-        self.simulation = TraderSimulation(scenario, 1)
-        self.observation_names = self.simulation.observation_names
-        self.observation_space, self.action_space = spaces(self.simulation)
-        self.render_mode = render_mode
-        self._outcomes: list[Floats] = []
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw a new episode; see the class for the options."""
-        super().reset(seed=seed)
-        self.simulation.begin([self.np_random], options)
-        self._outcomes = []
-        info = {name: values[0].item() for name, values in reset_info(self.simulation).items()}
-        return self.simulation.observe()[0], info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Play one hour; see `TraderSimulation.step` for errors."""
-        played = as_numbers(action)
-        if played.shape != self.action_space.shape:
-            raise ActionError(
-                f"action has shape {played.shape}; expected {self.action_space.shape}."
-            )
-        outcome = self.simulation.step(played[None])
-        self._outcomes.append(outcome[0])
-        values = outcome[0].tolist()
-        info: dict[str, Any] = dict(zip(OUTCOME_NAMES, values, strict=True))
-        return self.simulation.observe()[0], -values[COST_EUR], self.simulation.done, False, info
-
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
-        return {
-            **self.simulation.save(),
-            "outcomes": [outcome.copy() for outcome in self._outcomes],
-            "rngs": [self.np_random.bit_generator.state],
-        }
-
-    def restore_state(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of an environment with other options, or damaged.
-        """
-        self.simulation.restore(saved)
-        restore_generators([self.np_random], saved.get("rngs"))
-        self._outcomes = [np.array(outcome) for outcome in saved.get("outcomes", ())]
+        simulation = TraderSimulation(scenario, 1)
+        super().__init__(simulation, spaces(simulation), OUTCOME_NAMES, render_mode)
 
     def render(self) -> np.ndarray | None:
         """Picture of the day so far, shape (height, width, 3), uint8."""
@@ -138,27 +90,13 @@ class TraderEnv(gym.Env[np.ndarray, np.ndarray]):
             return None
         from flexgym.envs.trader.render import render_day
 
-        return render_day(self.simulation, np.array(self._outcomes).reshape(-1, len(OUTCOME_NAMES)))
+        return render_day(self.simulation, self._played())
+
+    def _reset_info(self) -> dict[str, np.ndarray]:
+        return reset_info(self.simulation)
 
 
 def reset_info(simulation: TraderSimulation) -> dict[str, Any]:
     """What reset tells of each trader, shape (n,): its day and the strike of its options."""
     day = simulation.episodes.day.copy()
     return {"day": day, "strike_eur_per_kwh": simulation.strike_eur_per_kwh.copy()}
-
-
-def restore_generators(rngs: Sequence[np.random.Generator], states: Any) -> None:
-    """Bring generators back to saved states.
-
-    Raises:
-        StateError: There are not as many, or one cannot be read.
-    """
-    if not isinstance(states, list) or len(states) != len(rngs):
-        raise StateError(f"the state has no {len(rngs)} generators; expected one a trader.")
-    try:
-        for rng, state in zip(rngs, states, strict=True):
-            rng.bit_generator.state = state
-    except (TypeError, ValueError, KeyError) as error:
-        raise StateError(
-            f"the state's generators cannot be read ({error!r}); expected what save_state returned."
-        ) from error

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from flexgym.envs.lockstep import LockstepVectorEnv
-from flexgym.envs.trader.env import reset_info, restore_generators, spaces
+from flexgym.envs.lockstep import SavedLockstepVectorEnv
+from flexgym.envs.trader.env import reset_info, spaces
 from flexgym.envs.trader.scenario import TraderScenario
 from flexgym.envs.trader.simulation import COST_EUR, OUTCOME_NAMES, TraderSimulation
 
 
-class TraderVectorEnv(LockstepVectorEnv):
+class TraderVectorEnv(SavedLockstepVectorEnv):
     """Traders in lockstep; row i seeded s plays what the single environment seeded s + i plays.
 
     Args:
@@ -27,22 +27,6 @@ class TraderVectorEnv(LockstepVectorEnv):
         self.check(num_envs, render_mode)
         simulation = TraderSimulation(TraderScenario.create(**options), num_envs)
         super().__init__(simulation, num_envs, spaces(simulation))
-
-    def save_state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
-        states = [rng.bit_generator.state for rng in self._rngs]
-        return {**self.simulation.save(), "rngs": states}
-
-    def restore_state(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save_state` returned, identically.
-
-        Raises:
-            StateError: It is of a batch with other options, or damaged.
-        """
-        if not self._rngs:
-            self.reset()
-        self.simulation.restore(saved)
-        restore_generators(self._rngs, saved.get("rngs"))
 
     def _reward(self) -> np.ndarray:
         return -self.simulation.outcome[:, COST_EUR]
