@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -11,9 +12,11 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ActionError, ScenarioError, StateError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 
 def generators_of(saved: Any, n: int) -> list[np.random.Generator]:
@@ -41,7 +44,8 @@ class LockstepEnv(gym.Env[np.ndarray, np.ndarray]):
     """One episode of a simulation; what happens in it, subclasses say.
 
     Args:
-        simulation: Has one episode, ``begin``, ``step``, ``done``, ``save`` and ``restore``.
+        simulation: Has one episode, ``begin``, ``step``, ``done``, ``made_of``, ``save`` and
+            ``restore``.
         spaces: Observation and action space.
         outcome_names: Columns of what its ``step`` returns; ``cost_eur`` is one of them.
         render_mode: One of the class's, or None.
@@ -107,10 +111,35 @@ class LockstepEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             StateError: It is of an environment with other options, or damaged.
         """
+        outcomes = self._outcomes_of(saved)
         (rng,) = generators_of(saved, 1)
         self.simulation.restore(saved)
-        self.np_random = rng
-        self._outcomes = [np.array(outcome) for outcome in saved.get("outcomes", ())]
+        self.np_random, self._outcomes = rng, outcomes
+
+    def _outcomes_of(self, saved: Any) -> list[Floats]:
+        """What happened in each period of a saved state."""
+        made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
+        if repr(made_of) != repr(self.simulation.made_of):
+            raise StateError(
+                f"the state is of {made_of}; expected one of {self.simulation.made_of}. Restore "
+                "into an environment made with the same options."
+            )
+        given, t = saved.get("outcomes"), saved.get("t")
+        if not isinstance(given, list | tuple) or as_index(t) != len(given):
+            raise StateError(
+                f"the state's outcomes are {type(given).__name__} and its t is {t!r}; expected a "
+                "list with one for each period played. It is damaged."
+            )
+        found = []
+        for i, outcome in enumerate(given):
+            row = as_floats(outcome, f"the state's outcomes[{i}]", StateError)
+            if row.shape != (len(self._names),) or not np.isfinite(row).all():
+                raise StateError(
+                    f"the state's outcomes[{i}] has shape {row.shape}; expected "
+                    f"{(len(self._names),)}, finite numbers. It is damaged."
+                )
+            found.append(row)
+        return found
 
     def _played(self) -> Floats:
         """What happened so far, shape (periods, names)."""

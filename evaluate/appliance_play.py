@@ -16,6 +16,8 @@ from flexgym.envs.household.params import Floats
 from flexgym.policies.appliance import AppliancePolicy, Optimal
 
 BOUND = "perfect foresight"
+BLOCK = 4096
+"""Days played side by side: the optimum keeps 12 kB of hurdle prices for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ def play_days(
     episodes: Episodes,
     progress: Callable[[int], object] | None = None,
 ) -> ApplianceDays:
-    """Play episodes.
+    """Play episodes, `BLOCK` of them side by side.
 
     Args:
         policy: Who decides.
@@ -59,6 +61,23 @@ def play_days(
         episodes: Of `draw_days`.
         progress: Called with the number of days finished since the last call.
     """
+    blocks = []
+    for first in range(0, len(episodes.day), BLOCK):
+        blocks.append(_play(policy, scenario, episodes.take(slice(first, first + BLOCK))))
+        if progress:
+            progress(len(blocks[-1].cost_eur))
+    cost, power, forced = (
+        np.concatenate([getattr(block, name) for block in blocks])
+        for name in ("cost_eur", "power_kw", "forced")
+    )
+    values = [block.value_eur for block in blocks if block.value_eur is not None]
+    value = np.concatenate(values) if values else None
+    return ApplianceDays(policy.name, cost, power, forced, value)
+
+
+def _play(
+    policy: AppliancePolicy, scenario: ApplianceScenario, episodes: Episodes
+) -> ApplianceDays:
     n, T = episodes.price_eur_per_kwh.shape
     simulation = ApplianceSimulation(scenario, n)
     simulation.start(episodes)
@@ -70,8 +89,6 @@ def play_days(
         power[:, t] = outcome[:, POWER_KW]
         ran += outcome[:, RAN]
         forced += outcome[:, FORCED]
-    if progress:
-        progress(n)
     value = policy.value_eur if isinstance(policy, Optimal) else None
     return ApplianceDays(
         policy.name, simulation.cost_eur.copy(), power, forced / np.maximum(ran, 1.0), value

@@ -83,8 +83,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{reached['mean']:.1f}",
         f"{reached['low']:.1f} to {reached['high']:.1f}",
         f"{100 * row['paid_eur_per_kwh']:.2f}",
-        f"{100 * row['moved_share']:.0f} %",
-        f"{100 * row['forced_share']:.0f} %",
+        f"{round(100 * row['moved_share'])} %",
+        f"{round(100 * row['forced_share'])} %",
         expected,
     ]
 

@@ -133,12 +133,11 @@ def lead_rows(
 def histogram_rows(record: ForecastRecord, bins: int) -> list[dict[str, Any]]:
     """Counts of prices, of errors by lead time, and of updates by the lead time they end."""
     from flexgym.envs.forecasts.estimate import histogram
-    from flexgym.envs.forecasts.updates import errors, updates
 
     samples = {
         "price": record.price_eur_per_kwh,
-        "error": errors(record.forecast)[:, 1:],
-        "update": updates(record.forecast),
+        "error": record.error_eur_per_kwh[:, 1:],
+        "update": record.update_eur_per_kwh,
     }
     rows = []
     for quantity, values in samples.items():
@@ -204,6 +203,9 @@ def print_statistics(results: dict[str, Any]) -> None:
     for row in shown(results):
         table.add_row(*(text(row) for _, text in _COLUMNS))
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        # Into a file nothing needs to be cut.
+        console = Console(soft_wrap=True, width=160)
     console.print(table)
     for text in (LEGEND, verdict(results)):
         console.print(text, markup=False, highlight=False)

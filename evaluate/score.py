@@ -104,7 +104,7 @@ def paired_score(
     if not worth.sum() > 1e-9:
         raise ScenarioError(
             f"the reference earns {worth.mean():.2e} EUR more than what scores 0; expected "
-            "something to gain. Play more days."
+            "something to gain. Play more days, or take prices that differ between hours."
         )
     ratio = float(gain.sum() / worth.sum())
     half = _half_width(gain - ratio * worth, level) / worth.mean()

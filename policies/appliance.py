@@ -6,7 +6,7 @@ A pattern that has not run a job by then is made to in the last hours of its win
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,14 @@ from flexgym.baselines.appliance import hurdle, stopping
 from flexgym.baselines.appliance.hurdle import TIE_EUR_PER_KWH
 from flexgym.baselines.appliance.stopping import window_cost
 from flexgym.baselines.appliance.window import plan_rows
+from flexgym.envs.appliance.params import Ints
 from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.envs.appliance.simulation import ApplianceSimulation
 from flexgym.envs.compiled import compiled
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import is_number
 
 QUANTILE = 0.25
 """Default limit of the acceptance patterns, as a quantile of the forecasts."""
@@ -141,7 +144,7 @@ class Acceptance:
         name: Short name for tables.
 
     Raises:
-        ScenarioError: A limit is NaN, or a quantile outside [0, 1].
+        ScenarioError: A limit is no number, or a quantile none in [0, 1].
     """
 
     def __init__(
@@ -153,14 +156,14 @@ class Acceptance:
         name: str = "acceptance",
     ) -> None:
         for limit in (max_price_eur_per_kwh, max_cost_eur):
-            if limit is not None and np.isnan(limit):
+            if limit is not None and not is_number(limit, -np.inf, np.inf):
                 raise ScenarioError(
-                    f"max_price_eur_per_kwh is {max_price_eur_per_kwh} and max_cost_eur "
-                    f"{max_cost_eur}; expected numbers, or None."
+                    f"max_price_eur_per_kwh is {max_price_eur_per_kwh!r} and max_cost_eur "
+                    f"{max_cost_eur!r}; expected numbers, or None."
                 )
         for what, share in (("price", price_quantile), ("cost", cost_quantile)):
-            if not 0.0 <= share <= 1.0:
-                raise ScenarioError(f"{what}_quantile is {share}; expected a number in [0, 1].")
+            if not is_number(share, 0.0, 1.0):
+                raise ScenarioError(f"{what}_quantile is {share!r}; expected a number in [0, 1].")
         self.name = name
         self.max_price_eur_per_kwh, self.max_cost_eur = max_price_eur_per_kwh, max_cost_eur
         self.price_quantile, self.cost_quantile = price_quantile, cost_quantile
@@ -235,19 +238,17 @@ class Optimal:
         pausing = episodes.jobs.interruptible
         self._pausing, self._fixed = np.flatnonzero(pausing), np.flatnonzero(~pausing)
         begin = np.empty((simulation.n, scenario.signals))
-        for rows, table, solve in (
-            (self._pausing, scenario.price_table, hurdle.solve_all),
-            (self._fixed, scenario.forecast_table, stopping.solve_all),
-        ):
+
+        def solved(solve: Any, table: Floats, rows: Ints) -> Floats:
             jobs = episodes.jobs.take(rows)
             found, begin[rows] = solve(
                 table, first.transition, episodes.row[rows], jobs.hours, jobs.earliest,
                 jobs.deadline,
             )  # fmt: skip
-            if rows is self._pausing:
-                self._hurdle = found
-            else:
-                self._saving = found
+            return found
+
+        self._hurdle = solved(hurdle.solve_all, scenario.price_table, self._pausing)
+        self._saving = solved(stopping.solve_all, scenario.forecast_table, self._fixed)
         self.value_eur = episodes.jobs.power_kw * (begin * first.initial).sum(axis=1)
 
     def act(self, simulation: ApplianceSimulation) -> Floats:
@@ -296,7 +297,15 @@ def tuned_acceptance(
         scenario: Where they are tuned: of the train split, to be played on another.
         episodes: Played for every quantile, the same ones.
         seed: Of their random numbers.
+
+    Raises:
+        ScenarioError: No episode, or a seed that is no whole number >= 0.
     """
+    count, number = as_index(episodes), as_index(seed)
+    if count is None or count < 1 or number is None or number < 0:
+        raise ScenarioError(
+            f"episodes is {episodes!r} and seed {seed!r}; expected integers, at least 1 and 0."
+        )
     uniform = np.random.default_rng(seed).random((episodes, scenario.draws))
     drawn, simulation = scenario.draw(uniform), ApplianceSimulation(scenario, episodes)
     pausing = drawn.jobs.interruptible

@@ -18,6 +18,7 @@ from flexgym.baselines.household.appliance_windows import cheapest_schedule
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.envs.quantity import is_number
 from flexgym.policies.base import HouseholdPolicy
 from flexgym.policies.household import ModelPredictive, car_ranges, power_ranges
 
@@ -100,9 +101,24 @@ class WithPattern:
     Args:
         policy: For battery and car.
         pattern: For the appliances.
+
+    Raises:
+        ScenarioError: One of them is none, or the policy plans the appliances itself.
     """
 
     def __init__(self, policy: HouseholdPolicy, pattern: Pattern) -> None:
+        for name, given, does in (("policy", policy, "act"), ("pattern", pattern, "wanted")):
+            # A class has the methods, too, but cannot be asked.
+            if isinstance(given, type) or not callable(getattr(given, does, None)):
+                raise ScenarioError(
+                    f"{name} is {given!r}; expected an object with a method {does}, such as "
+                    + ("ModelPredictive()." if name == "policy" else "CheapestWindow().")
+                )
+        if isinstance(policy, WithPattern | JointModelPredictive):
+            raise ScenarioError(
+                f"policy is {policy.name}, which says itself when appliances run; expected one "
+                "for battery and car alone. Play it without a pattern."
+            )
         self.policy, self.pattern = policy, pattern
         self.name = f"{policy.name} + {pattern.name}"
         self.settings: Mapping[str, str] = policy.settings
@@ -132,8 +148,8 @@ class JointModelPredictive(ModelPredictive):
     settings: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, gap_eur: float = 1e-3) -> None:
-        if not 0.0 <= gap_eur < np.inf:
-            raise ScenarioError(f"gap_eur is {gap_eur}; expected a number >= 0.")
+        if not is_number(gap_eur, 0.0):
+            raise ScenarioError(f"gap_eur is {gap_eur!r}; expected a number >= 0, EUR.")
         self.gap_eur = gap_eur
 
     def begin(self, simulation: HouseholdSimulation) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.baselines.appliance.hurdle import after
+from flexgym.baselines.appliance.hurdle import after, check_fits
 from flexgym.envs.appliance.job import advance, runs
 from flexgym.envs.appliance.params import Ints, Job
 from flexgym.envs.compiled import compiled
@@ -28,16 +28,25 @@ def expected_cost(process: SignalProcess, job: Job, wishes: NDArray[np.bool_]) -
             running or running, signal. Where that cannot be, the rules of a job decide.
 
     Raises:
-        ScenarioError: The table has another shape.
+        JobError: The window ends after the process.
+        ScenarioError: The table has another shape, or holds no truth values.
     """
+    check_fits(process, job, interruptible=None)
     T, n = process.price_eur_per_kwh.shape
     shape = (T, job.hours + 1, 2, n)
-    if np.shape(wishes) != shape:
-        raise ScenarioError(f"wishes has shape {np.shape(wishes)}; expected {shape}.")
+    try:
+        table = np.ascontiguousarray(wishes)
+    except ValueError:
+        table = np.empty(0, dtype=object)
+    if table.shape != shape or table.dtype != np.bool_:
+        raise ScenarioError(
+            f"wishes has shape {table.shape} and type {table.dtype}; expected {shape} and bool. "
+            "Compare a table of numbers with what it means first."
+        )
     value = np.zeros((T + 1, job.hours + 1, 2, n))
     _evaluate(
         process.price_eur_per_kwh, process.transition, job.earliest, job.deadline,
-        job.interruptible, np.ascontiguousarray(wishes, dtype=bool), value,
+        job.interruptible, table, value,
     )  # fmt: skip
     return job.power_kw * float(process.initial @ value[0, job.hours, 0])
 

@@ -9,6 +9,7 @@ from flexgym.baselines.appliance.window import plan_rows
 from flexgym.envs.appliance.params import PERIOD_H, Jobs
 from flexgym.envs.errors import JobError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 
 def perfect_foresight(jobs: Jobs, price_eur_per_kwh: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -22,9 +23,11 @@ def perfect_foresight(jobs: Jobs, price_eur_per_kwh: Floats) -> tuple[Floats, ND
         Costs, shape (n,), EUR, and hours, shape (n, T).
 
     Raises:
-        JobError: Prices are not finite or too few.
+        JobError: Prices are not finite or too few, or the jobs none.
     """
-    price = np.ascontiguousarray(price_eur_per_kwh, dtype=np.float64)
+    if not isinstance(jobs, Jobs):
+        raise JobError(f"jobs is {type(jobs).__name__}; expected Jobs. Stack jobs with Jobs.of.")
+    price = as_floats(price_eur_per_kwh, "price_eur_per_kwh", JobError)
     n = len(jobs.hours)
     if price.ndim != 2 or len(price) != n or not np.isfinite(price).all():
         raise JobError(f"the prices are of shape {price.shape}; expected ({n}, T) finite numbers.")

@@ -23,6 +23,7 @@ import numpy as np
 
 from flexgym.envs.appliance.params import Ints, Job
 from flexgym.envs.compiled import compiled
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import JobError
 from flexgym.envs.forecasts.signals import SignalProcess
 from flexgym.envs.household.params import Floats
@@ -57,7 +58,13 @@ class HurdlePrices:
         return self.job.power_kw * float(self.process.initial @ begin)
 
     def runs(self, t: int, left: int, signal: int) -> bool:
-        """Whether the optimum runs in hour t with ``left`` hours to go."""
+        """Whether the optimum runs in hour t with ``left`` hours to go.
+
+        Raises:
+            JobError: No such hour, hours or signal.
+        """
+        T, states, n = self.hurdle_eur_per_kwh.shape
+        check_state(t=(t, T), left=(left, states), signal=(signal, n))
         price = self.process.price_eur_per_kwh[t, signal]
         return bool(price <= self.hurdle_eur_per_kwh[t, left, signal] + TIE_EUR_PER_KWH)
 
@@ -78,9 +85,22 @@ def hurdle_prices(process: SignalProcess, job: Job) -> HurdlePrices:
     return HurdlePrices(process, job, value, hurdle)
 
 
-def check_fits(process: SignalProcess, job: Job, *, interruptible: bool) -> None:
-    """Raise `JobError` unless a program for such jobs can solve this one on the process."""
-    if job.interruptible != interruptible:
+def check_state(**numbers: tuple[int, int]) -> None:
+    """Raise `JobError` unless every (number, count) by name is a whole number below its count."""
+    for name, (value, count) in numbers.items():
+        number = as_index(value)
+        if number is None or not 0 <= number < count:
+            raise JobError(f"{name} is {value!r}; expected a whole number from 0 to {count - 1}.")
+
+
+def check_fits(process: SignalProcess, job: Job, *, interruptible: bool | None) -> None:
+    """Raise `JobError` unless such a job (None is any) fits into the process."""
+    if not isinstance(process, SignalProcess) or not isinstance(job, Job):
+        raise JobError(
+            f"got a {type(process).__name__} and a {type(job).__name__}; expected a SignalProcess "
+            "and a Job."
+        )
+    if interruptible is not None and job.interruptible != interruptible:
         may = "may" if job.interruptible else "may not"
         other = "stopping_rule" if interruptible else "hurdle_prices"
         raise JobError(f"the job {may} pause; expected the other kind. Use {other}.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.baselines.appliance.hurdle import TIE_EUR_PER_KWH, after, check_fits
+from flexgym.baselines.appliance.hurdle import TIE_EUR_PER_KWH, after, check_fits, check_state
 from flexgym.envs.appliance.params import Ints, Job
 from flexgym.envs.compiled import compiled
 from flexgym.envs.forecasts.signals import SignalProcess
@@ -49,7 +49,13 @@ class StoppingRule:
         return self.job.power_kw * float(self.process.initial @ self.value_eur_per_kw[0])
 
     def starts(self, t: int, signal: int) -> bool:
-        """Whether the optimum begins in hour t if it has not before."""
+        """Whether the optimum begins in hour t if it has not before.
+
+        Raises:
+            JobError: No such hour or signal.
+        """
+        T, n = self.start_eur_per_kw.shape
+        check_state(t=(t, T), signal=(signal, n))
         cost, reserve = self.start_eur_per_kw[t, signal], self.reserve_eur_per_kw[t, signal]
         return bool(cost <= reserve + TIE_EUR_PER_KWH)
 

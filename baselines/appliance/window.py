@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from flexgym.baselines.appliance.hurdle import TIE_EUR_PER_KWH
 from flexgym.baselines.appliance.stopping import window_cost
 from flexgym.envs.compiled import compiled
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import JobError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 
 def cheapest_start(price_eur_per_kwh: ArrayLike, hours: int) -> int:
@@ -38,13 +40,14 @@ def cheapest_hours(price_eur_per_kwh: ArrayLike, hours: int) -> NDArray[np.int64
 
 
 def _window(price_eur_per_kwh: ArrayLike, hours: int) -> Floats:
-    price = np.asarray(price_eur_per_kwh, dtype=np.float64)
+    price, number = as_floats(price_eur_per_kwh, "price_eur_per_kwh", JobError), as_index(hours)
     if price.ndim != 1 or not np.isfinite(price).all():
         raise JobError(f"the prices are of shape {price.shape}; expected (H,) finite numbers.")
-    if not 0 <= hours <= len(price):
+    if number is None or not 0 <= number <= len(price):
         raise JobError(
-            f"the job runs {hours} hours and the window has {len(price)}; expected a window at "
-            "least as long as the job. Move the deadline, or shorten the job."
+            f"the job runs {hours!r} hours and the window has {len(price)}; expected a whole "
+            "number of hours and a window at least as long as the job. Move the deadline, or "
+            "shorten the job."
         )
     return price
 

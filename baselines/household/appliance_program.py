@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.baselines.household.linear_program import EARLIER, HouseDayProgram
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import HouseError, JobError
 from flexgym.envs.household.params import DT_H, Appliance, Floats, House, Series
 
@@ -106,13 +108,23 @@ class ApplianceProgram(HouseDayProgram):
             Whether each runs, shape (k, T); False before ``start``.
 
         Raises:
-            JobError: What is left does not fit into the rest of a window.
+            JobError: What is left does not fit into the rest of a window, or the state is one
+                that no job can be in.
             StateError: An energy lies outside its limits.
             SolverError: HiGHS found no optimum.
         """
         jobs = self.house.appliances
-        ahead = [job.periods for job in jobs] if left is None else [int(x) for x in left]
-        on = [False] * len(jobs) if running is None else [bool(x) for x in running]
+        ahead = _each(left, "left", [job.periods for job in jobs], "iu")
+        on = _each(running, "running", [False] * len(jobs), "b")
+        number = as_index(start)
+        if number is None or not 0 <= number <= self.periods:
+            raise JobError(
+                f"start is {start!r}; expected a whole number from 0 to {self.periods}, a period "
+                "of the day."
+            )
+        # All are checked before the program is touched.
+        for k, job in enumerate(jobs):
+            _check_state(k, job, start, ahead[k], on[k])
         for k, job in enumerate(jobs):
             self._fix(k, job, start, ahead[k], on[k])
         self.run(soc_kwh=soc_kwh, car_kwh=car_kwh, start=start)
@@ -130,11 +142,6 @@ class ApplianceProgram(HouseDayProgram):
         """Bound the columns of a job to what can still be chosen."""
         columns, row = self._jobs[k]
         begins = np.arange(job.earliest, job.earliest + len(columns))
-        if not 0 <= left <= min(job.periods, max(job.deadline - max(start, job.earliest), 0)):
-            raise JobError(
-                f"appliances[{k}] has {left} periods left in period {start}; expected at most "
-                f"{job.periods}, and no more than are left before its deadline {job.deadline}."
-            )
         if not len(columns):
             return
         free = begins >= start
@@ -146,6 +153,41 @@ class ApplianceProgram(HouseDayProgram):
         index = columns.astype(np.int32)
         self._highs.changeColsBounds(len(index), index, np.zeros(len(index)), high)
         self._change_rows(np.array([row], np.int32), np.array([total]), np.array([total]))
+
+
+def _each(values: Any, name: str, default: list[Any], kinds: str) -> list[Any]:
+    """One entry an appliance, of a type of ``kinds``."""
+    if values is None:
+        return default
+    try:
+        array = np.array(values)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.shape != (len(default),) or (array.size and array.dtype.kind not in kinds):
+        expected = "whole numbers" if kinds == "iu" else "truth values"
+        raise JobError(f"{name} is {values!r}; expected {len(default)} {expected}, one a job.")
+    return array.tolist()
+
+
+def _check_state(k: int, job: Appliance, start: int, left: int, running: bool) -> None:
+    """Raise `JobError` unless job k can be so at the start of a period."""
+    if not 0 <= left <= min(job.periods, max(job.deadline - max(start, job.earliest), 0)):
+        raise JobError(
+            f"appliances[{k}] has {left} periods left in period {start}; expected 0 to "
+            f"{job.periods}, and no more than are left before its deadline {job.deadline}."
+        )
+    ran = job.periods - left
+    if ran > max(min(start, job.deadline) - job.earliest, 0):
+        raise JobError(
+            f"appliances[{k}] has {left} periods left in period {start} and its window began in "
+            f"{job.earliest}; expected at least what could not be run since."
+        )
+    begun = ran > 0 and left > 0
+    if (running and not begun) or (begun and not running and not job.interruptible):
+        raise JobError(
+            f"appliances[{k}] has {left} of {job.periods} periods left and running is {running}; "
+            "expected True where a job that may not pause has begun, and only where one has."
+        )
 
 
 def _spans(job: Appliance) -> list[tuple[int, int]]:

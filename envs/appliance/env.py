@@ -61,7 +61,8 @@ class ApplianceEnv(LockstepEnv):
         uncertainty: ``"autoregressive"`` (hourly autocorrelation 0.6, deviation 0.06 EUR/kWh, 9
             values), ``"markov"`` (the household's price chain, four quarter-hours a step) or
             ``"none"``; a `MarkovChain` of factors; a function from a curve of 24 prices to a
-            `SignalProcess`; or one `SignalProcess`, which then is the only day.
+            `SignalProcess`, called for every day that has prices, since reset may ask for any;
+            or one `SignalProcess`, which then is the only day.
         noise_sd_eur_per_kwh: Deviation of what the price adds after the decision, EUR/kWh; 0
             reveals the price with the signal.
         render_mode: ``"rgb_array"`` or None.

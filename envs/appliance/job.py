@@ -9,12 +9,15 @@ programs and the rules.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from flexgym.envs.compiled import inlined
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import JobError
+from flexgym.envs.quantity import is_number
+
+MOST_PERIODS = 1_000_000
+"""Largest number of a period, far beyond any episode."""
 
 
 @inlined
@@ -73,32 +76,42 @@ def advance(left, ran):
     return left, False
 
 
-def check_job(periods: int, earliest: int, deadline: int, power_kw: float) -> None:
+def check_job(
+    length: int,
+    earliest: int,
+    deadline: int,
+    power_kw: float,
+    interruptible: bool = False,
+    unit: str = "periods",
+) -> None:
     """Raise unless the numbers describe a job.
 
     A job of zero periods is one: it is finished before it begins and costs nothing.
 
     Args:
-        periods: How long it runs, >= 0.
+        length: How long it runs, >= 0.
         earliest: First period of its window, >= 0.
-        deadline: Period after the last one of its window, >= ``earliest + periods``.
+        deadline: Period after the last one of its window, >= ``earliest + length``.
         power_kw: Power while it runs, in (0, 1000], kW.
+        interruptible: Whether it may pause.
+        unit: Name of ``length``, and of what it is counted in.
 
     Raises:
-        JobError: A number is no whole number, negative, or the job longer than its window.
+        JobError: A number is no whole number, out of range, or the job longer than its window.
     """
-    for name, value in (("periods", periods), ("earliest", earliest), ("deadline", deadline)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 0:
-            raise JobError(f"{name} is {value!r}; expected a whole number of periods, >= 0.")
-    if deadline - earliest < periods:
+    for name, value in ((unit, length), ("earliest", earliest), ("deadline", deadline)):
+        number = as_index(value)
+        if number is None or not 0 <= number <= MOST_PERIODS:
+            raise JobError(
+                f"{name} is {value!r}; expected a whole number of {unit}, >= 0 and at most "
+                f"{MOST_PERIODS}."
+            )
+    if deadline - earliest < length:
         raise JobError(
-            f"the job runs {periods} periods between period {earliest} and {deadline}; expected "
+            f"the job runs {length} {unit} and its window is {earliest} to {deadline}; expected "
             "a window at least as long as the job. Move the deadline, or shorten the job."
         )
-    try:
-        inside = 0.0 < power_kw <= 1e3 and math.isfinite(power_kw)
-    except TypeError:
-        inside = False
-    if not inside:
+    if not is_number(power_kw, 0.0, 1e3) or power_kw == 0.0:
         raise JobError(f"power_kw is {power_kw!r}; expected a number in (0, 1000] kW.")
+    if not isinstance(interruptible, bool | np.bool_):
+        raise JobError(f"interruptible is {interruptible!r}; expected True or False.")

@@ -11,7 +11,7 @@ from flexgym.envs.data.calendar import START_QUARTER
 START_HOUR = START_QUARTER // 4
 """Hour of the clock at which an episode starts."""
 OBSERVATION_LIMIT = 1e6
-"""Bound of every entry; usual prices stay within ten."""
+"""Bound of every entry; usual prices stay within ten, and `SignalProcess` takes none beyond."""
 _NAMES = (
     "hours_left [4 h]",
     "hours_to_earliest [12 h]",

@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexgym.envs.appliance.job import check_job
-from flexgym.envs.errors import JobError
 from flexgym.envs.household.params import Floats
 
 Ints = NDArray[np.int64]
 
 PERIOD_H = 1.0
 """Length of a period, hours."""
-HOURS_PER_DAY = 24
-"""Periods of an episode: 06:00 to 06:00 in hours."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,12 @@ class Job:
     interruptible: bool = False
 
     def __post_init__(self) -> None:
-        check_job(self.hours, self.earliest, self.deadline, self.power_kw)
-        if not isinstance(self.interruptible, bool | np.bool_):
-            raise JobError(f"interruptible is {self.interruptible!r}; expected True or False.")
+        check_job(
+            self.hours, self.earliest, self.deadline, self.power_kw, self.interruptible, "hours"
+        )
+        for name in ("hours", "earliest", "deadline"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+        object.__setattr__(self, "interruptible", bool(self.interruptible))
 
     @property
     def window(self) -> int:
@@ -83,7 +83,7 @@ class Jobs(NamedTuple):
             float(self.power_kw[i]), bool(self.interruptible[i]),
         )  # fmt: skip
 
-    def take(self, rows: NDArray) -> Jobs:
+    def take(self, rows: NDArray | slice) -> Jobs:
         """The jobs of some rows."""
         hours, earliest, deadline, power_kw, interruptible = self
         return Jobs(

@@ -17,8 +17,9 @@ from flexgym.envs.data import Prices, split_days, synthetic_prices
 from flexgym.envs.data.calendar import EPISODES, one_or_several
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.forecasts.price_models import PriceModel, hourly_curves, price_model
-from flexgym.envs.forecasts.signals import SignalProcess
+from flexgym.envs.forecasts.signals import MOST_EUR_PER_KWH, SignalProcess, conditional_means
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import is_number
 
 KINDS = ("mixed", "interruptible", "uninterruptible")
 MOST_HOURS = 6
@@ -43,6 +44,13 @@ class Episodes:
     jobs: Jobs
     signal: Ints
     price_eur_per_kwh: Floats
+
+    def take(self, rows: slice) -> Episodes:
+        """Some of them, as views."""
+        jobs = self.jobs.take(rows)
+        return Episodes(
+            self.day[rows], self.row[rows], jobs, self.signal[rows], self.price_eur_per_kwh[rows]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +102,7 @@ class ApplianceScenario:
 
         `SignalProcess.forecasts` of all days at once.
         """
-        price, transition = self.price_table, self.processes[0].transition
-        D, T, n = price.shape
-        ahead = np.zeros((D, T, n, T))
-        for t in reversed(range(T)):
-            if t + 1 < T:
-                ahead[:, t, :, t + 1 :] = transition[t] @ ahead[:, t + 1, :, t + 1 :]
-            ahead[:, t, :, t] = price[:, t]
+        ahead = conditional_means(self.price_table, self.processes[0].transition, 0.0)
         ahead.setflags(write=False)
         return ahead
 
@@ -132,9 +134,15 @@ class ApplianceScenario:
         """
         if kind not in KINDS:
             raise ScenarioError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}.")
+        if not is_number(noise_sd_eur_per_kwh, 0.0, MOST_EUR_PER_KWH):
+            raise ScenarioError(
+                f"noise_sd_eur_per_kwh is {noise_sd_eur_per_kwh!r}; expected a number >= 0, at "
+                f"most {MOST_EUR_PER_KWH:g} EUR/kWh."
+            )
         pool = None
         if jobs is not None:
-            pool = (jobs,) if isinstance(jobs, Job) else tuple(jobs)
+            several = tuple(jobs) if isinstance(jobs, Iterable) else ()
+            pool = (jobs,) if isinstance(jobs, Job) else several
             if not pool or not all(isinstance(job, Job) for job in pool):
                 raise ScenarioError(f"jobs is {jobs!r}; expected a Job, or several.")
             if kind != "mixed":
@@ -259,10 +267,6 @@ def _with_noise(process: SignalProcess, sd_eur_per_kwh: float) -> SignalProcess:
     if not isinstance(process, SignalProcess):
         raise ScenarioError(
             f"the price model gave {type(process).__name__}; expected a SignalProcess."
-        )
-    if not 0.0 <= sd_eur_per_kwh < np.inf:
-        raise ScenarioError(
-            f"noise_sd_eur_per_kwh is {sd_eur_per_kwh!r}; expected a number >= 0, EUR/kWh."
         )
     if sd_eur_per_kwh == 0.0:
         return process

@@ -9,7 +9,8 @@ import numpy as np
 
 from flexgym.envs.appliance import observation as obs
 from flexgym.envs.appliance.dynamics import OUTCOME_NAMES, step
-from flexgym.envs.appliance.params import Job, Jobs
+from flexgym.envs.appliance.params import Job
+from flexgym.envs.appliance.saved_state import read_state
 from flexgym.envs.appliance.scenario import ApplianceScenario, Episodes
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
 from flexgym.envs.household.action_map import as_numbers
@@ -56,11 +57,10 @@ class ApplianceSimulation:
         Raises:
             ScenarioError: Unknown option or day, or a job that ends after the episode.
         """
-        chosen = dict(options or {})
-        unknown = set(chosen) - set(_RESET_OPTIONS)
-        if unknown:
+        chosen = {} if options is None else options
+        if not isinstance(chosen, Mapping) or not set(chosen) <= set(_RESET_OPTIONS):
             raise ScenarioError(
-                f"got the reset options {sorted(unknown)}; expected any of "
+                f"got the reset options {options!r}; expected None, or a dict of any of "
                 f"{', '.join(_RESET_OPTIONS)}."
             )
         given: dict[str, Any] = {}
@@ -186,24 +186,13 @@ class ApplianceSimulation:
             StateError: It is of another scenario or number of appliances, or damaged.
         """
         made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
-        if made_of != self.made_of:
+        # Anything may stand there, so that == need not give a truth value.
+        if repr(made_of) != repr(self.made_of):
             raise StateError(
                 f"the state is of {made_of}; expected one of {self.made_of}: scenario and number "
                 "of appliances. Restore into an environment made with the same options."
             )
-        n, T = self.n, self.scenario.periods
-        shapes = {"left": (n,), "running": (n,), "outcome": (n, len(OUTCOME_NAMES))}
-        shapes |= {"cost_eur": (n,), "day": (n,), "row": (n,)}
-        shapes |= {"signal": (n, T), "price_eur_per_kwh": (n, T)}
-        shapes |= {f"job_{name}": (n,) for name in Jobs._fields}
-        for name, shape in shapes.items():
-            if name not in saved or np.shape(saved[name]) != shape:
-                raise StateError(f"the state's {name} is not of shape {shape}; it is damaged.")
-        if not 0 <= int(saved.get("t", -1)) <= T:
-            raise StateError(f"the state's t is {saved.get('t')}; expected 0 to {T}.")
-        jobs = Jobs(*(saved[f"job_{name}"].copy() for name in Jobs._fields))
-        day, row, signal, price = (saved[name].copy() for name in _EPISODE)
-        self.start(Episodes(day, row, jobs, signal, price))
-        self.t = int(saved["t"])
-        for name in ("left", "running", "outcome", "cost_eur"):
-            setattr(self, name, saved[name].copy())
+        state = read_state(saved, self.scenario, self.n)
+        self.start(state.episodes)
+        self.t, self.left, self.running = state.t, state.left, state.running
+        self.outcome, self.cost_eur = state.outcome, state.cost_eur

@@ -28,6 +28,7 @@ EPISODES = DAYS - 1
 """Episodes of the year: numbered 0 to 364."""
 START_QUARTER = 24
 """An episode starts with this quarter-hour of its day, at 06:00."""
+HOURS_PER_DAY = 24
 SPLITS = ("train", "validation", "test")
 
 _TEST_DAYS, _VALIDATION_DAYS = 6, 4

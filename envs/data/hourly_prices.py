@@ -9,8 +9,9 @@ import numpy as np
 
 from flexgym.envs.data.calendar import YEAR
 from flexgym.envs.data.prices import Prices
-from flexgym.envs.errors import PriceDataError
+from flexgym.envs.errors import FlexgymError, PriceDataError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 HOUR = dt.timedelta(hours=1)
 _QUARTERS_PER_HOUR = 4
@@ -31,7 +32,8 @@ class HourlyPrices:
     name: str
 
     def __post_init__(self) -> None:
-        array = np.array(self.price_eur_per_kwh, dtype=np.float64)
+        check_start(self.start, PriceDataError)
+        array = as_floats(self.price_eur_per_kwh, "price_eur_per_kwh", PriceDataError)
         if array.ndim != 1 or not array.size:
             raise PriceDataError(
                 f"price_eur_per_kwh has shape {array.shape}; expected one number an hour."
@@ -41,10 +43,6 @@ class HourlyPrices:
             raise PriceDataError(
                 f"the price of {(self.start + hour * HOUR).isoformat()} is {array[hour]}; expected "
                 "a finite number every hour. Fill the gap, or use a stretch without gaps."
-            )
-        if self.start.replace(minute=0, second=0, microsecond=0, tzinfo=None) != self.start:
-            raise PriceDataError(
-                f"start is {self.start.isoformat()}; expected a full hour without time zone."
             )
         array.flags.writeable = False
         object.__setattr__(self, "price_eur_per_kwh", array)
@@ -56,7 +54,19 @@ class HourlyPrices:
         Raises:
             PriceDataError: The prices do not cover the whole year.
         """
+        if not isinstance(prices, Prices):
+            raise PriceDataError(
+                f"prices is {type(prices).__name__}; expected flexgym.envs.data.Prices."
+            )
         return cls(dt.datetime(YEAR, 1, 1), hourly_means(prices.import_eur_per_kwh), prices.name)
+
+
+def check_start(start: object, error: type[FlexgymError]) -> None:
+    """Refuse what is no full hour of a clock without time zone, by the class of error given."""
+    if not isinstance(start, dt.datetime) or (
+        start.replace(minute=0, second=0, microsecond=0, tzinfo=None) != start
+    ):
+        raise error(f"start is {start}; expected a datetime at a full hour, without time zone.")
 
 
 def hourly_means(quarters: Floats) -> Floats:

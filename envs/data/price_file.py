@@ -132,5 +132,6 @@ def check_unit(line: int, price: float, most: float, error: type[FlexgymError]) 
         raise error(
             f"line {line}: a price of {price:g}; expected EUR/kWh of at most "
             f"{most:g}. It looks like EUR/MWh (divide by 1000) or ct/kWh "
-            "(divide by 100); if it is right, raise max_eur_per_kwh."
+            "(divide by 100); if it is right, read the file in Python with a larger "
+            "max_eur_per_kwh."
         )

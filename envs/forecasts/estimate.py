@@ -20,8 +20,9 @@ from scipy.special import ndtr
 from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ForecastError
 from flexgym.envs.forecasts.record import ForecastRecord
-from flexgym.envs.forecasts.updates import by_issue, errors, updates
+from flexgym.envs.forecasts.updates import by_issue, without_rounding
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEWEST_ISSUES = 30
@@ -45,7 +46,8 @@ class Spread:
     @classmethod
     def of(cls, values: Floats) -> Spread:
         """Of a sample, shape (n, K)."""
-        return cls(values.mean(axis=0), values.std(axis=0), np.quantile(values, QUANTILES, axis=0))
+        sd = without_rounding(values.std(axis=0), float(np.abs(values).max()))
+        return cls(values.mean(axis=0), sd, np.quantile(values, QUANTILES, axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +108,7 @@ def estimate(record: ForecastRecord) -> ForecastStatistics:
     Raises:
         ForecastError: The record is too short.
     """
-    u = updates(record.forecast)
-    issued = whole_issues(record)
+    issued, u = whole_issues(record), record.update_eur_per_kwh
     deviation = issued - issued.mean(axis=0)
     price = record.price_eur_per_kwh
     return ForecastStatistics(
@@ -115,7 +116,7 @@ def estimate(record: ForecastRecord) -> ForecastStatistics:
         record.leads,
         float(price.mean()),
         float(price.std()),
-        Spread.of(errors(record.forecast)[:, 1:]),
+        Spread.of(record.error_eur_per_kwh[:, 1:]),
         Spread.of(u),
         deviation.T @ deviation / len(issued),
         _martingale(u),
@@ -128,17 +129,19 @@ def whole_issues(record: ForecastRecord) -> Floats:
     Raises:
         ForecastError: The record is too short.
     """
+    if not isinstance(record, ForecastRecord):
+        raise ForecastError(f"record is {type(record).__name__}; expected a ForecastRecord.")
     if record.periods < record.leads + FEWEST_ISSUES - 1:
         raise ForecastError(
             f"the record has {record.periods} hours with {record.leads} lead times; expected "
             f"{record.leads + FEWEST_ISSUES - 1} hours at least. Use a longer file or fewer lead "
             "times."
         )
-    return by_issue(updates(record.forecast))
+    return by_issue(record.update_eur_per_kwh)
 
 
 def _martingale(u: Floats) -> MartingaleTest:
-    centred = u - u.mean(axis=0)
+    centred = without_rounding(u - u.mean(axis=0), float(np.abs(u).max()))
     serial, serial_z = _correlation(centred[:-1], centred[1:])
     revision, revision_z = _correlation(centred[:, :-1], centred[:, 1:])
     return MartingaleTest(_robust_z(u), serial, serial_z, revision, revision_z)
@@ -172,7 +175,7 @@ def histogram(values: ArrayLike, bins: int = 40) -> tuple[Floats, NDArray[np.int
     Raises:
         ForecastError: Nothing to count, numbers that are not finite, or no bin.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = as_floats(values, "values", ForecastError)
     number = as_index(bins)
     if (
         array.ndim not in (1, 2)

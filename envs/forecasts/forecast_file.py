@@ -7,18 +7,24 @@ equal holds the realised price.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import os
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.data.csv_file import CsvFormat, CsvRow
 from flexgym.envs.data.hourly_prices import HOUR
+from flexgym.envs.data.price_file import COLUMNS as PRICE_COLUMNS
 from flexgym.envs.data.price_file import check_unit, load_hourly_prices
 from flexgym.envs.errors import ForecastError
 from flexgym.envs.forecasts.forecaster import LEADS, Forecaster
 from flexgym.envs.forecasts.record import ForecastRecord
+from flexgym.envs.quantity import is_number
 
 COLUMNS = ("issued", "target", "price_eur_per_kwh")
 _FORMAT = CsvFormat(
@@ -51,17 +57,24 @@ def read_record(
         ForecastError: Forecasts cannot be used; the message names cause and remedy.
         PriceDataError: Prices cannot be used, likewise.
     """
-    path = Path(path)
+    path = _checked(path, leads, max_eur_per_kwh)
     try:
         with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-    except (OSError, UnicodeDecodeError) as error:
+            # Other separators are told apart here and refused by the reader, which names them.
+            header = next(csv.reader([file.readline().replace(";", ",").replace("\t", ",")]), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ForecastError(
             f"{path} cannot be read ({error}); expected a UTF-8 CSV file with the columns "
             f"{_FORMAT.header}, or a price file. Check the path and the file."
         ) from error
-    if COLUMNS[0] in [name.strip() for name in header.split(",")]:
+    names = {name.strip().lower() for name in header}
+    if names & {*COLUMNS[:2]}:
         return load_forecasts(path, leads, max_eur_per_kwh=max_eur_per_kwh)
+    if not names & {*PRICE_COLUMNS}:
+        raise ForecastError(
+            f"line 1: the columns are {', '.join(header) or 'none'}; expected {_FORMAT.header} for "
+            f"forecasts or {','.join(PRICE_COLUMNS)} for prices. Rename the columns."
+        )
     prices = load_hourly_prices(path, max_eur_per_kwh=max_eur_per_kwh)
     return (forecaster or Forecaster()).record(prices, LEADS if leads is None else leads)
 
@@ -86,7 +99,7 @@ def load_forecasts(
     Raises:
         ForecastError: The file cannot be used; the message names line, cause and remedy.
     """
-    path = Path(path)
+    path = _checked(path, leads, max_eur_per_kwh)
     rows = _FORMAT.read(path)
     target: list[dt.datetime] = []
     lead: list[int] = []
@@ -105,33 +118,61 @@ def load_forecasts(
         target.append(of)
         lead.append(ahead)
         price.append(value)
-    longest = max(lead) if leads is None else leads
-    if longest < 1:
+    most = max(lead)
+    longest = most if leads is None else leads
+    if most < 1:
         raise ForecastError(
-            f"the longest lead time is {longest} hours; expected 1 at least. Add forecasts, rows "
+            f"the longest lead time is {most} hours; expected 1 at least. Add forecasts, rows "
             "whose target is after they were issued."
         )
-    start = min(target)
-    span = int((max(target) - start) / HOUR) + 1
+    if longest > most:
+        raise ForecastError(
+            f"leads is {longest} and the file's longest lead time {most} hours; expected no more. "
+            "Use fewer lead times."
+        )
+    start, end = min(target), max(target)
+    span = int((end - start) / HOUR) + 1
     if span > len(rows):
         raise ForecastError(
-            f"{len(rows)} rows cover {span} hours from {start.isoformat()} to "
-            f"{max(target).isoformat()}; expected {longest + 1} rows an hour. Fill the gap, or "
-            "split the file there."
+            f"{len(rows)} rows cover {span} hours from {start.isoformat()} (line "
+            f"{rows[target.index(start)].line}) to {end.isoformat()} (line "
+            f"{rows[target.index(end)].line}); expected {longest + 1} rows an hour. Correct the "
+            "line, fill the gap, or split the file there."
         )
-    table = np.full((span, longest + 1), np.nan)
+    found: dict[tuple[int, int], float] = {}
     for row, of, ahead, value in zip(rows, target, lead, price, strict=True):
-        if ahead > longest:
-            continue
-        t = int((of - start) / HOUR)
-        if not np.isnan(table[t, ahead]):
+        cell = int((of - start) / HOUR), ahead
+        if cell in found:
             raise ForecastError(
                 f"line {row.line}: a second forecast of {of.isoformat()}, {ahead} hours before; "
                 "expected each once. Delete one of the rows."
             )
-        table[t, ahead] = value
-    first, last = _complete(table, start)
-    return ForecastRecord(start + first * HOUR, table[first : last + 1], path.name)
+        if ahead <= longest:
+            found[cell] = value
+    line = rows[lead.index(most)].line
+    # Hours are counted before a table is made: one wrong year would make it enormous.
+    first, last = _complete(found, span, longest, start, line)
+    table = np.empty((last + 1 - first, longest + 1))
+    for (t, ahead), value in found.items():
+        if first <= t <= last:
+            table[t - first, ahead] = value
+    return ForecastRecord(start + first * HOUR, table, path.name)
+
+
+def _checked(path: object, leads: object, max_eur_per_kwh: object) -> Path:
+    """The path, once the arguments of a reading function are what they should be."""
+    if not isinstance(path, str | os.PathLike):
+        raise ForecastError(f"path is {path!r}; expected the path of a CSV file.")
+    number = as_index(leads)
+    if leads is not None and (number is None or number < 1):
+        raise ForecastError(
+            f"leads is {leads!r}; expected an integer of at least 1, hours, or None."
+        )
+    if not is_number(max_eur_per_kwh, 0.0):
+        raise ForecastError(
+            f"max_eur_per_kwh is {max_eur_per_kwh!r}; expected a number >= 0, EUR/kWh."
+        )
+    return Path(os.fsdecode(path))
 
 
 def _hour(row: CsvRow, column: str, zone: dt.timedelta | None) -> dt.datetime:
@@ -149,28 +190,41 @@ def _hour(row: CsvRow, column: str, zone: dt.timedelta | None) -> dt.datetime:
     return time
 
 
-def _complete(table: np.ndarray, start: dt.datetime) -> tuple[int, int]:
-    """First and last hour with all lead times; none between may lack one."""
-    known = np.isfinite(table)
-    whole = np.flatnonzero(known.all(axis=1))
+def _complete(
+    found: Mapping[tuple[int, int], float], span: int, longest: int, start: dt.datetime, line: int
+) -> tuple[int, int]:
+    """First and last hour with all lead times; none between may lack one.
+
+    Args:
+        found: Forecasts by hour and lead time.
+        span: Hours of the file.
+        longest: Longest lead time.
+        start: First hour of the file.
+        line: Where its longest lead time stands.
+    """
+    count = np.bincount([t for t, _ in found], minlength=span)
+    whole = np.flatnonzero(count == longest + 1)
+    expected = f"expected every lead time from 0 to {longest}"
     if not whole.size:
-        best = int(np.argmax(known.sum(axis=1)))
+        lacks = _lacks(found, int(np.argmax(count)), longest, start)
         raise ForecastError(
-            f"no hour has all lead times 0 to {table.shape[1] - 1}: {_lacks(known, best, start)}. "
-            "Use fewer lead times, or repeat the last forecast for hours in which none was issued."
+            f"no hour has all lead times 0 to {longest}: {lacks}; {expected} in one hour at least. "
+            f"Correct line {line} if its lead time, the longest, is wrong; else use fewer lead "
+            "times, or repeat the last forecast for hours in which none was issued."
         )
     first, last = int(whole[0]), int(whole[-1])
     if len(whole) < last - first + 1:
-        gap = first + int(np.argmin(known[first : last + 1].all(axis=1)))
+        gap = first + int(np.argmin(count[first : last + 1] == longest + 1))
         raise ForecastError(
-            f"{_lacks(known, gap, start)}; expected every lead time from 0 to "
-            f"{table.shape[1] - 1} in every hour. Fill the gap (a forecast that did not change is "
-            "repeated), use fewer lead times, or split the file there."
+            f"{_lacks(found, gap, longest, start)}; {expected} in every hour. Fill the gap (a "
+            "forecast that did not change is repeated), use fewer lead times, or split the file "
+            "there."
         )
     return first, last
 
 
-def _lacks(known: np.ndarray, t: int, start: dt.datetime) -> str:
-    missing = np.flatnonzero(~known[t])
-    names = ", ".join(str(k) for k in missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+def _lacks(found: Mapping[tuple[int, int], float], t: int, longest: int, start: dt.datetime) -> str:
+    # No further than is shown: a wrong year makes thousands of them.
+    missing = list(islice((k for k in range(longest + 1) if (t, k) not in found), _SHOWN + 1))
+    names = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
     return f"{(start + t * HOUR).isoformat()} lacks the lead times {names}"

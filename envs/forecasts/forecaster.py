@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexgym.envs.data.calendar import as_index
+from flexgym.envs.data.calendar import HOURS_PER_DAY, as_index
 from flexgym.envs.data.hourly_prices import HOUR, HourlyPrices
 from flexgym.envs.errors import ForecastError, PriceDataError
-from flexgym.envs.forecasts.record import HOURS_PER_DAY, ForecastRecord
+from flexgym.envs.forecasts.record import ForecastRecord
 from flexgym.envs.household.params import Floats
 
 LEADS = 24
@@ -79,10 +79,11 @@ class Forecaster:
         window = self.window_days * HOURS_PER_DAY
         first = window + _FIT_DAYS * HOURS_PER_DAY
         if n <= first + K:
+            least = 2 * _FIT_DAYS * HOURS_PER_DAY
             raise PriceDataError(
                 f"{prices.name} has {n} hours; expected more than {first + K}, since forecasts "
-                f"begin after {self.window_days} + {_FIT_DAYS} days. Use a longer file, or a "
-                "shorter window."
+                f"begin after {self.window_days} + {_FIT_DAYS} days. Use a longer file"
+                + (f", or Forecaster({_FIT_DAYS})." if n > least + K else ".")
             )
         kind = _kinds(prices, n)
         usual = _trailing_means(y, kind, window)

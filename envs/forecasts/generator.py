@@ -19,6 +19,7 @@ from flexgym.envs.forecasts.estimate import whole_issues
 from flexgym.envs.forecasts.record import ForecastRecord
 from flexgym.envs.forecasts.updates import by_delivery, forecasts_from_updates
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
 
 KINDS = ("bootstrap", "gaussian")
 
@@ -40,10 +41,7 @@ class ForecastGenerator:
     kind: str = "bootstrap"
 
     def __post_init__(self) -> None:
-        try:
-            array = np.array(self.vectors_eur_per_kwh, dtype=np.float64)
-        except (TypeError, ValueError):
-            array = np.empty(0)
+        array = as_floats(self.vectors_eur_per_kwh, "vectors_eur_per_kwh", ForecastError)
         if array.ndim != 2 or not array.size or not np.isfinite(array).all():
             raise ForecastError(
                 f"vectors_eur_per_kwh has shape {array.shape}; expected finite numbers, shape "
@@ -106,9 +104,13 @@ class ForecastGenerator:
             Shape (T, K + 1) or (size, T, K + 1), EUR/kWh.
 
         Raises:
-            ForecastError: Bad forecasts or size.
+            ForecastError: Bad forecasts, size or generator of random numbers.
         """
-        first = np.asarray(earliest_eur_per_kwh, dtype=np.float64)
+        if not callable(getattr(rng, "integers", None)):
+            raise ForecastError(
+                f"rng is {rng!r}; expected a numpy Generator. Pass np.random.default_rng(seed)."
+            )
+        first = as_floats(earliest_eur_per_kwh, "earliest_eur_per_kwh", ForecastError)
         count = 1 if size is None else as_index(size)
         if first.ndim != 1 or not first.size or count is None or count < 0:
             raise ForecastError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 
 import numpy as np
 
-from flexgym.envs.data.calendar import EPISODES, START_QUARTER
+from flexgym.envs.data.calendar import EPISODES, HOURS_PER_DAY, START_QUARTER
 from flexgym.envs.data.hourly_prices import hourly_means
 from flexgym.envs.data.prices import Prices
 from flexgym.envs.errors import ScenarioError
@@ -17,7 +18,6 @@ from flexgym.envs.uncertainty import MarkovChain, Uncertainty
 UNCERTAINTIES = ("markov", "autoregressive", "none")
 PERSISTENCE, SD_EUR_PER_KWH, VALUES = 0.6, 0.06, 9
 """Of ``"autoregressive"``: hourly autocorrelation, deviation, values of the chain."""
-HOURS_PER_DAY = 24
 
 PriceModel = str | MarkovChain | Callable[[Floats], SignalProcess]
 
@@ -49,6 +49,15 @@ def price_model(uncertainty: PriceModel) -> Callable[[Floats], SignalProcess]:
         chain = uncertainty
         return lambda curve: SignalProcess.scaled(curve, chain)
     if callable(uncertainty):
+        try:
+            signature(uncertainty).bind(np.zeros(HOURS_PER_DAY))
+        except TypeError as error:
+            raise ScenarioError(
+                f"uncertainty is {uncertainty!r}, which cannot be called with one argument "
+                f"({error}); expected a function from a forecast curve to a SignalProcess."
+            ) from error
+        except ValueError:
+            pass  # what has no signature, such as some built-ins, is called as it is
         return uncertainty
     raise ScenarioError(
         f"uncertainty is {uncertainty!r}; expected one of {', '.join(UNCERTAINTIES)}, a "

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flexgym.envs.data.hourly_prices import HOUR
+from flexgym.envs.data.calendar import HOURS_PER_DAY
+from flexgym.envs.data.hourly_prices import HOUR, check_start
 from flexgym.envs.errors import ForecastError
-from flexgym.envs.forecasts.updates import check_table
+from flexgym.envs.forecasts.updates import check_table, errors, updates, without_rounding
 from flexgym.envs.household.params import Floats
-
-HOURS_PER_DAY = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +25,9 @@ class ForecastRecord:
             holds the realised prices.
         name: Where the prices come from.
         forecaster: Where the forecasts come from.
+
+    Raises:
+        ForecastError: The table is none, or the start no full hour.
     """
 
     start: dt.datetime
@@ -34,6 +36,7 @@ class ForecastRecord:
     forecaster: str = "the file's own forecasts"
 
     def __post_init__(self) -> None:
+        check_start(self.start, ForecastError)
         table = np.array(check_table(self.forecast))
         if table.ndim != 2:
             raise ForecastError(
@@ -56,6 +59,17 @@ class ForecastRecord:
     def price_eur_per_kwh(self) -> Floats:
         """Realised prices, shape (T,)."""
         return self.forecast[:, 0]
+
+    @property
+    def error_eur_per_kwh(self) -> Floats:
+        """Errors e_{t,k} without rounding, shape (T, K + 1), EUR/kWh."""
+        # Flat prices would else have errors of 1e-17, and statistics of them.
+        return without_rounding(errors(self.forecast), float(np.abs(self.forecast).max()))
+
+    @property
+    def update_eur_per_kwh(self) -> Floats:
+        """Updates u_{t,k} without rounding, shape (T, K), EUR/kWh."""
+        return without_rounding(updates(self.forecast), float(np.abs(self.forecast).max()))
 
     @property
     def hour_of_day(self) -> NDArray[np.int64]:

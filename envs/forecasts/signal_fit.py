@@ -62,7 +62,8 @@ class SignalFit:
 def fit_signals(statistics: ForecastStatistics) -> SignalFit:
     """Fit persistence and deviation to the errors by lead time.
 
-    One lead time does not tell the two apart: the fit then has persistence 0.
+    One lead time does not tell the two apart, nor do forecasts without errors: the fit then has
+    persistence 0.
     """
     sd = statistics.error.sd
     K = len(sd)
@@ -74,7 +75,7 @@ def fit_signals(statistics: ForecastStatistics) -> SignalFit:
     def loss(persistence: float) -> float:
         return float(((scale(persistence) * _shape(persistence, K) - sd) ** 2).sum())
 
-    if K == 1:
+    if K == 1 or not sd.any():
         return SignalFit(0.0, scale(0.0), sd)
     grid = np.linspace(0.0, _MOST_PERSISTENCE, _GRID)
     best = int(np.argmin([loss(r) for r in grid]))

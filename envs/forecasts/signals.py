@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flexgym.envs.compiled import compiled
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats, is_number
 from flexgym.envs.uncertainty import MarkovChain
 
 _ROUNDING = 1e-9
+MOST_VALUES = 1000
+MOST_EUR_PER_KWH = 1e4
+"""Prices and noise are at most this large either way: beyond, it is no price of energy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +35,7 @@ class SignalProcess:
         transition: Probability of going from signal (row) to signal (column) between periods
             t and t + 1, shape (T - 1, n, n); one matrix (n, n) is used throughout.
         price_eur_per_kwh: Expected price of a period given its signal, shape (T, n), EUR/kWh;
-            may be negative.
+            may be negative, at most 10000 either way.
         noise_eur_per_kwh: What the price may add to that, shape (m,), EUR/kWh, of mean zero;
             drawn anew in every period and seen only after the decision. (0,) is a price that
             the signal reveals.
@@ -48,12 +53,14 @@ class SignalProcess:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            try:
-                array = np.array(getattr(self, name), dtype=np.float64)
-            except (TypeError, ValueError):
-                raise ScenarioError(f"{name} is no array of numbers.") from None
+            array = as_floats(getattr(self, name), name, ScenarioError)
             if not np.isfinite(array).all():
                 raise ScenarioError(f"{name} is not finite throughout; expected numbers.")
+            if array.size and np.abs(array).max() > MOST_EUR_PER_KWH:
+                raise ScenarioError(
+                    f"{name} holds {array.flat[np.argmax(np.abs(array))]:g}; expected at most "
+                    f"{MOST_EUR_PER_KWH:g} either way. Give prices in EUR/kWh."
+                )
             object.__setattr__(self, name, array)
         price, n = self.price_eur_per_kwh, self.initial.size
         if price.ndim != 2 or price.shape[0] < 1 or self.initial.shape != price.shape[1:] or n < 1:
@@ -91,22 +98,28 @@ class SignalProcess:
     @classmethod
     def known(cls, price_eur_per_kwh: ArrayLike) -> SignalProcess:
         """Prices that are known in advance, shape (T,)."""
-        price = np.asarray(price_eur_per_kwh, dtype=np.float64)
-        return cls(np.ones(1), np.ones((1, 1)), price.reshape(-1, 1))
+        return cls(np.ones(1), np.ones((1, 1)), _curve(price_eur_per_kwh)[:, None])
 
     @classmethod
     def independent(cls, price_eur_per_kwh: ArrayLike, probabilities: ArrayLike) -> SignalProcess:
         """Signals that say nothing of later ones: prices (T, n), probabilities (n,) or (T, n)."""
-        price = np.asarray(price_eur_per_kwh, dtype=np.float64)
-        chance = np.broadcast_to(np.asarray(probabilities, dtype=np.float64), price.shape)
-        n = price.shape[-1]
+        price = as_floats(price_eur_per_kwh, "price_eur_per_kwh", ScenarioError)
+        chance = as_floats(probabilities, "probabilities", ScenarioError)
+        if price.ndim != 2 or not price.size or chance.shape not in (price.shape, price.shape[1:]):
+            raise ScenarioError(
+                f"price_eur_per_kwh has shape {price.shape} and probabilities {chance.shape}; "
+                "expected (T, n) and (n,) or (T, n)."
+            )
+        chance, n = np.broadcast_to(chance, price.shape), price.shape[1]
         return cls(chance[0], np.repeat(chance[1:, None, :], n, axis=1), price)
 
     @classmethod
     def scaled(cls, price_eur_per_kwh: ArrayLike, chain: MarkovChain) -> SignalProcess:
         """A forecast curve (T,) times the factors of a chain that begins stationary."""
-        price = np.asarray(price_eur_per_kwh, dtype=np.float64)
-        return cls(chain.stationary, chain.matrix, price[:, None] * np.asarray(chain.factors))
+        if not isinstance(chain, MarkovChain):
+            raise ScenarioError(f"chain is {chain!r}; expected a flexgym MarkovChain.")
+        price = _curve(price_eur_per_kwh)[:, None] * np.asarray(chain.factors)
+        return cls(chain.stationary, chain.matrix, price)
 
     @classmethod
     def autoregressive(
@@ -122,12 +135,18 @@ class SignalProcess:
             price_eur_per_kwh: Mean price of each period.
             persistence: Autocorrelation of one period, in [0, 1].
             sd_eur_per_kwh: Stationary standard deviation, EUR/kWh, >= 0.
-            n: Number of values, at least 2.
+            n: Number of values, 2 to 1000.
+
+        Raises:
+            ScenarioError: A number is out of range, or the curve none.
         """
-        if not (0.0 <= persistence <= 1.0 and sd_eur_per_kwh >= 0.0 and n >= 2):
+        count, sd = as_index(n), sd_eur_per_kwh
+        numbers = is_number(persistence, 0.0, 1.0) and is_number(sd, 0.0, MOST_EUR_PER_KWH)
+        if not numbers or count is None or not 2 <= count <= MOST_VALUES:
             raise ScenarioError(
-                f"persistence is {persistence}, sd_eur_per_kwh {sd_eur_per_kwh}, n {n}; expected "
-                "a number in [0, 1], one >= 0 and at least 2."
+                f"persistence is {persistence!r}, sd_eur_per_kwh {sd_eur_per_kwh!r}, n {n!r}; "
+                f"expected a number in [0, 1], one in [0, {MOST_EUR_PER_KWH:g}] and an integer "
+                f"from 2 to {MOST_VALUES}."
             )
         stay = 0.5 * (1.0 + persistence)
         matrix = np.array([[stay, 1.0 - stay], [1.0 - stay, stay]])
@@ -145,8 +164,7 @@ class SignalProcess:
         for _ in range(n - 1):
             initial = np.convolve(initial, [0.5, 0.5])
         level = np.linspace(-1.0, 1.0, n) * sd_eur_per_kwh * np.sqrt(n - 1)
-        price = np.asarray(price_eur_per_kwh, dtype=np.float64)
-        return cls(initial / initial.sum(), matrix, price[:, None] + level)
+        return cls(initial / initial.sum(), matrix, _curve(price_eur_per_kwh)[:, None] + level)
 
     @property
     def periods(self) -> int:
@@ -164,12 +182,7 @@ class SignalProcess:
 
         NaN for the past, u < t.
         """
-        T, n = self.price_eur_per_kwh.shape
-        out = np.full((T, n, T), np.nan)
-        for t in reversed(range(T)):
-            if t + 1 < T:
-                out[t, :, t + 1 :] = self.transition[t] @ out[t + 1, :, t + 1 :]
-            out[t, :, t] = self.price_eur_per_kwh[t]
+        out = conditional_means(self.price_eur_per_kwh, self.transition, np.nan)
         out.setflags(write=False)
         return out
 
@@ -196,23 +209,40 @@ class SignalProcess:
         _fill_paths(np.cumsum(self.initial), steps, rows, out.reshape(-1, self.periods))
         return out
 
-    def prices(self, signal: NDArray[np.int64], uniform: Floats) -> Floats:
-        """Realised prices along paths of signals, EUR/kWh.
-
-        Args:
-            signal: Signals, shape (..., T).
-            uniform: Draws from [0, 1) for the noise, shape (..., T).
-
-        Returns:
-            Shape (..., T).
-        """
-        expected = self.price_eur_per_kwh[np.arange(self.periods), signal]
-        return expected + self.noise(uniform)
-
     def noise(self, uniform: Floats) -> Floats:
         """What prices add to their expectation, of the shape of the draws, EUR/kWh."""
         which = _position(np.cumsum(self.noise_probabilities), uniform)
         return self.noise_eur_per_kwh[which]
+
+
+def conditional_means(price_eur_per_kwh: Floats, transition: Floats, past: float) -> Floats:
+    """Expected price of period u given the signal of period t, of one process or alike ones.
+
+    Args:
+        price_eur_per_kwh: Shape (..., T, n); leading axes are processes of one chain.
+        transition: Shape (T - 1, n, n).
+        past: What stands where u < t.
+
+    Returns:
+        Shape (..., T, n, T), axes t, signal, u; EUR/kWh.
+    """
+    T, n = price_eur_per_kwh.shape[-2:]
+    out = np.full((*price_eur_per_kwh.shape[:-2], T, n, T), past)
+    for t in reversed(range(T)):
+        if t + 1 < T:
+            out[..., t, :, t + 1 :] = transition[t] @ out[..., t + 1, :, t + 1 :]
+        out[..., t, :, t] = price_eur_per_kwh[..., t, :]
+    return out
+
+
+def _curve(price_eur_per_kwh: ArrayLike) -> Floats:
+    """One price a period, shape (T,), or `ScenarioError`."""
+    price = as_floats(price_eur_per_kwh, "price_eur_per_kwh", ScenarioError)
+    if price.ndim != 1 or not price.size:
+        raise ScenarioError(
+            f"price_eur_per_kwh has shape {price.shape}; expected (T,), one number a period."
+        )
+    return price
 
 
 def _position(cumulated: Floats, uniform: Floats) -> NDArray[np.int64]:

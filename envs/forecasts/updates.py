@@ -22,6 +22,10 @@ from numpy.typing import ArrayLike
 
 from flexgym.envs.errors import ForecastError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.quantity import as_floats
+
+_ROUNDING = 1e-12
+"""Share of the numbers subtracted below which a difference is rounding."""
 
 
 def updates(forecast: ArrayLike) -> Floats:
@@ -82,27 +86,15 @@ def forecasts_from_updates(earliest_eur_per_kwh: ArrayLike, update: ArrayLike) -
         ForecastError: Shapes differ, or numbers are not finite.
     """
     u = _check(update, "updates", 1)
-    first = np.asarray(earliest_eur_per_kwh, dtype=np.float64)
-    if first.shape[-1:] != u.shape[-2:-1] or not np.isfinite(first).all():
-        raise ForecastError(
-            f"earliest_eur_per_kwh has shape {first.shape}; expected {u.shape[-2:-1]} finite "
-            "numbers, the first forecast of every period."
-        )
+    base = _of_periods(earliest_eur_per_kwh, "earliest_eur_per_kwh", u)
     later = np.flip(np.cumsum(np.flip(u, axis=-1), axis=-1), axis=-1)
-    base = np.broadcast_to(first, u.shape[:-1])[..., None]
     return np.concatenate([base + later, base], axis=-1)
 
 
 def forecasts_from_errors(price_eur_per_kwh: ArrayLike, error: ArrayLike) -> Floats:
     """The forecast table of realised prices (..., T) and errors (..., T, K + 1)."""
     e = _check(error, "errors", 2)
-    price = np.asarray(price_eur_per_kwh, dtype=np.float64)
-    if price.shape[-1:] != e.shape[-2:-1] or not np.isfinite(price).all():
-        raise ForecastError(
-            f"price_eur_per_kwh has shape {price.shape}; expected {e.shape[-2:-1]} finite numbers, "
-            "the realised price of every period."
-        )
-    return price[..., None] + e
+    return _of_periods(price_eur_per_kwh, "price_eur_per_kwh", e) + e
 
 
 def by_issue(update: ArrayLike) -> Floats:
@@ -154,16 +146,29 @@ def by_delivery(issued: ArrayLike) -> Floats:
     return vectors[..., rows, np.arange(K)]
 
 
+def without_rounding(difference: Floats, size: float) -> Floats:
+    """Differences of numbers up to ``size`` with 0 where nothing but rounding is left."""
+    return np.where(np.abs(difference) > _ROUNDING * size, difference, 0.0)
+
+
 def check_table(forecast: ArrayLike) -> Floats:
     """A forecast table as an array of numbers, shape (..., T, K + 1), or `ForecastError`."""
     return _check(forecast, "forecast", 2)
 
 
+def _of_periods(values: Any, name: str, table: Floats) -> Floats:
+    """A number for each period of a table (..., T, K), shape (..., T, 1); (T,) goes for all."""
+    array, shape = as_floats(values, name, ForecastError), table.shape[:-1]
+    if array.shape not in (shape, shape[-1:]) or not np.isfinite(array).all():
+        raise ForecastError(
+            f"{name} has shape {array.shape}; expected {shape} or {shape[-1:]} finite numbers, one "
+            "for every period."
+        )
+    return np.broadcast_to(array, shape)[..., None]
+
+
 def _check(values: Any, name: str, least: int) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ForecastError(f"{name} is no array of numbers; expected EUR/kWh.") from None
+    array = as_floats(values, name, ForecastError)
     if array.ndim < 2 or array.shape[-1] < least or array.shape[-2] < 1:
         raise ForecastError(
             f"{name} has shape {array.shape}; expected (..., periods, lead times) with at least "

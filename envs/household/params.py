@@ -186,9 +186,10 @@ class Appliance:
         # Only here, since a job's rules are compiled and numba takes its time to load.
         from flexgym.envs.appliance.job import check_job
 
-        check_job(self.periods, self.earliest, self.deadline, self.power_kw)
+        check_job(self.periods, self.earliest, self.deadline, self.power_kw, self.interruptible)
         for name in ("periods", "earliest", "deadline"):
             object.__setattr__(self, name, int(getattr(self, name)))
+        object.__setattr__(self, "interruptible", bool(self.interruptible))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,18 @@ import flexgym  # noqa: F401
 from flexgym.cli import main
 from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.evaluate import appliance_play
 from flexgym.evaluate.appliance import JOBS, PATTERNS, evaluate, patterns
 from flexgym.evaluate.appliance_pictures import day_picture, load_picture, scores_picture
-from flexgym.evaluate.appliance_play import BOUND, draw_days, foresight_days, play_days
-from flexgym.policies.appliance import Normal, Optimal
+from flexgym.evaluate.appliance_play import (
+    BOUND,
+    ApplianceDays,
+    draw_days,
+    foresight_days,
+    play_days,
+)
+from flexgym.evaluate.appliance_tables import appliance_rows, markdown_tables
+from flexgym.policies.appliance import Acceptance, Normal, OpenLoop, Optimal
 from flexgym.policies.learned_appliance import load_appliance_policy
 
 DAYS, SEED = 600, 7
@@ -81,6 +89,37 @@ def test_files_hold_the_same_and_the_document_gets_the_tables(written):
     for text in ("| price acceptance |", "| cost acceptance |", "perfect foresight (bound"):
         assert text in document
     assert f"{DAYS} test days of each kind, seed {SEED}" in document
+
+
+def test_days_played_in_blocks_are_the_same(monkeypatch):
+    scenario = ApplianceScenario.create(split="test")
+    episodes, told = draw_days(scenario, 50, SEED), []
+    for policy in (Optimal(), OpenLoop(), Acceptance()):
+        whole = play_days(policy, scenario, episodes)
+        with monkeypatch.context() as patch:
+            patch.setattr(appliance_play, "BLOCK", 16)
+            parts = play_days(policy, scenario, episodes, told.append)
+        for name in ("cost_eur", "power_kw", "forced", "value_eur"):
+            assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    assert told == [16, 16, 16, 2] * 3
+
+
+def test_nothing_moved_is_not_less_than_nothing():
+    played = [
+        ApplianceDays(name, cost, np.ones((2, 3)), np.full(2, -1e-9), value)
+        for name, cost, value in (
+            ("normal", np.array([1.0, 2.0]), None),
+            ("optimal", np.array([0.5, 1.5]), np.array([0.5, 1.5])),
+        )
+    ]
+    rows = appliance_rows("mixed", played)
+    rows[0]["moved_share"] = -1e-16
+    text = markdown_tables({
+        "rows": rows, "seed": 0,
+        "scenario": {"days": 2, "split": "test", "uncertainty": "none", "prices": "flat"},
+    })  # fmt: skip
+    assert "| 0 % |" in text
+    assert "-0 %" not in text
 
 
 def test_day_i_is_that_of_the_environment_seeded_so(written):

@@ -177,6 +177,12 @@ def test_tuned_limits_are_the_best_of_the_grid_on_train_days():
     [
         ({"max_price_eur_per_kwh": float("nan")}, "expected numbers, or None"),
         ({"max_cost_eur": float("nan")}, "expected numbers, or None"),
+        ({"max_price_eur_per_kwh": "x"}, "expected numbers, or None"),
+        ({"max_cost_eur": [0.1]}, "expected numbers, or None"),
+        ({"max_cost_eur": True}, "expected numbers, or None"),
+        ({"price_quantile": None}, "price_quantile is None"),
+        ({"cost_quantile": "x"}, "cost_quantile is 'x'"),
+        ({"cost_quantile": [0.1]}, "cost_quantile is"),
         ({"price_quantile": 1.5}, "price_quantile is 1.5"),
         ({"cost_quantile": float("nan")}, "cost_quantile is nan"),
     ],
@@ -184,3 +190,15 @@ def test_tuned_limits_are_the_best_of_the_grid_on_train_days():
 def test_bad_limits_are_named(limits, match):
     with pytest.raises(ScenarioError, match=match):
         Acceptance(**limits)
+
+
+@pytest.mark.parametrize("options", [{"episodes": 0}, {"episodes": 1.5}, {"seed": -1}])
+def test_there_is_something_to_tune_on(options):
+    with pytest.raises(ScenarioError, match="expected integers, at least 1 and 0"):
+        tuned_acceptance(ApplianceScenario.create(), **options)
+
+
+def test_limits_may_be_infinite():
+    simulation, _ = episodes_of(8, 50, kind="interruptible")
+    play(Acceptance(max_price_eur_per_kwh=float("-inf")), simulation)
+    assert (simulation.left == 0).all()

@@ -141,7 +141,22 @@ def test_the_stochastic_optimum_is_refused():
         Optimal().begin(days.begin(slice(0, 1)))
 
 
-@pytest.mark.parametrize("gap", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("pattern", [None, 3, "at-once", AtOnce, PriceThreshold()])
+def test_a_pattern_says_what_is_wanted(pattern):
+    with pytest.raises(ScenarioError, match="expected an object with a method wanted"):
+        WithPattern(Uncontrolled(), pattern)
+
+
+def test_a_policy_beside_a_pattern_plans_no_appliances():
+    for policy in (None, ModelPredictive):
+        with pytest.raises(ScenarioError, match="expected an object with a method act"):
+            WithPattern(policy, AtOnce())
+    for policy in (JointModelPredictive(), WithPattern(Uncontrolled(), AtOnce())):
+        with pytest.raises(ScenarioError, match="Play it without a pattern"):
+            WithPattern(policy, AtOnce())
+
+
+@pytest.mark.parametrize("gap", [-1.0, np.nan, np.inf, "x", None, True])
 def test_a_gap_is_a_number(gap):
     with pytest.raises(ScenarioError, match="gap_eur"):
         JointModelPredictive(gap_eur=gap)

@@ -104,11 +104,12 @@ def test_the_hurdle_price_is_the_optimal_action_everywhere(world):
     """In every hour, with any number of hours left, on every signal: also off the optimal path."""
     rng = np.random.default_rng(5)
     both = np.zeros(2)
-    for H in range(1, 8):
-        process = world.random_process(rng, H, 3)
+    for H in range(1, 11):
+        signals = 3 if H < 8 else 2
+        process = world.random_process(rng, H, signals)
         choices = tree(process, H, True)
         solved = hurdle_prices(process, Job(H, H, interruptible=True))
-        for t, s, left in product(range(H), range(3), range(H + 1)):
+        for t, s, left in product(range(H), range(signals), range(H + 1)):
             if left > H - t:
                 assert np.isinf(solved.value_eur_per_kw[t, left]).all()
                 continue
@@ -233,6 +234,33 @@ def test_bad_input_is_named(world):
         hurdle_prices(process, Job(1, 6, interruptible=True))
     with pytest.raises(JobError, match="window at least as long"):
         cheapest_start([0.1, 0.2], 3)
+    for hours in (1.5, "1", None, True, -1):
+        with pytest.raises(JobError, match="whole number of hours"):
+            cheapest_start([0.1, 0.2], hours)
+    for prices in ("abc", ["0.1", "0.2"], None):
+        with pytest.raises(JobError, match="no array of numbers"):
+            cheapest_hours(prices, 1)
+        with pytest.raises(JobError, match="no array of numbers"):
+            perfect_foresight(Jobs.of([Job(1, 2)]), prices)
+    with pytest.raises(JobError, match="jobs is Job; expected Jobs"):
+        perfect_foresight(Job(1, 2), np.zeros((1, 2)))
+    pausing = hurdle_prices(process, Job(2, 5, interruptible=True))
+    whole = stopping_rule(process, Job(2, 5))
+    for state in ((-1, 1, 0), (5, 1, 0), (0, -1, 0), (0, 3, 0), (0, 1, 2), (0, 1, 0.5)):
+        with pytest.raises(JobError, match="expected a whole number from 0 to"):
+            pausing.runs(*state)
+    for state in ((-1, 0), (5, 0), (0, -1), (0, 2), ("0", 0)):
+        with pytest.raises(JobError, match="expected a whole number from 0 to"):
+            whole.starts(*state)
+    with pytest.raises(JobError, match="expected a SignalProcess and a Job"):
+        hurdle_prices([0.1, 0.2], Job(1, 2, interruptible=True))
+    late = np.zeros((5, 2, 2, 2), dtype=bool)
+    for interruptible in (True, False):
+        with pytest.raises(JobError, match="deadline within it"):
+            expected_cost(process, Job(1, 6, interruptible=interruptible), late)
+    for wishes in (np.full(late.shape, np.nan), late.astype(float), [[1], [1, 2]]):
+        with pytest.raises(ScenarioError, match="wishes has shape"):
+            expected_cost(process, Job(1, 5), wishes)
     for prices in ([0.1, np.nan], [[0.1]]):
         with pytest.raises(JobError, match="finite numbers"):
             cheapest_hours(prices, 1)

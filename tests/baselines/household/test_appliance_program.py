@@ -178,3 +178,25 @@ def test_what_cannot_be_solved_is_refused():
     for start, left in ((3, 2), (0, 3), (0, -1), (4, 1)):
         with pytest.raises(JobError, match="periods left"):
             program.plan(soc_kwh=0.0, start=start, left=[left])
+    for state, says in (
+        ({"start": -1}, "start is -1"),
+        ({"start": 5}, "start is 5"),
+        ({"start": 1.0}, "start is 1.0"),
+        ({"left": []}, "left is .*; expected 1 whole numbers"),
+        ({"left": [1, 1]}, "left is"),
+        ({"left": [1.5]}, "left is"),
+        ({"left": 2}, "left is 2"),
+        ({"running": [1]}, "running is .*; expected 1 truth values"),
+        ({"running": [True, False]}, "running is"),
+        ({"left": [1], "running": [True]}, "could not be run since"),
+        ({"start": 1, "left": [0]}, "could not be run since"),
+        ({"start": 2, "left": [1]}, "running is False"),
+        ({"start": 2, "left": [2], "running": [True]}, "running is True"),
+        ({"start": 2, "left": [0], "running": [True]}, "running is True"),
+    ):
+        with pytest.raises(JobError, match=says):
+            program.plan(soc_kwh=0.0, **state)
+    # None of them has changed the program.
+    assert program.plan(soc_kwh=0.0).sum() == 2
+    begun = program.plan(soc_kwh=0.0, start=2, left=[1], running=[True])
+    assert np.flatnonzero(begun[0]).tolist() == [2]

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexgym.envs.data import HourlyPrices
 from flexgym.envs.errors import ForecastError
 from flexgym.envs.forecasts.estimate import QUANTILES, estimate, histogram
+from flexgym.envs.forecasts.forecaster import Forecaster
 from flexgym.envs.forecasts.record import ForecastRecord
+from flexgym.envs.forecasts.signal_fit import fit_signals
 from flexgym.envs.forecasts.signals import SignalProcess
 
 START = dt.datetime(2023, 1, 1)
@@ -98,7 +101,40 @@ def test_histograms_count_everything(seed, bins):
     assert counts[1, 0] == (values[:, 1] < edges[1]).sum() or bins == 1
 
 
+def test_rounding_is_no_finding():
+    """Prices that never change, or forecasts that are off by the same: nothing to be found."""
+    up = np.nextafter(0.3, 1.0)
+    rounded = np.full((200, 5), 0.3)
+    rounded[:, 0] = up
+    rounded[::2, 3] = up
+    price = np.random.default_rng(1).normal(0.3, 0.1, (200, 1))
+    for table in (rounded, price + np.linspace(0.0, 0.4, 5)):
+        found = estimate(ForecastRecord(START, table, "rounded"))
+        test, fit = found.martingale, fit_signals(found)
+        assert not found.error.sd.any()
+        assert not test.serial_z.any()
+        assert not test.revision_z.any()
+        assert not test.serial_correlation.any()
+        assert (fit.persistence, fit.sd_eur_per_kwh, fit.misfit) == (0.0, 0.0, 0.0)
+    found = estimate(ForecastRecord(START, rounded, "rounded"))
+    assert found.martingale.p_value == 1.0
+    assert not found.error.mean.any()
+    flat = HourlyPrices(START, np.full(24 * 90, 0.1 + 0.2), "flat")
+    found = estimate(Forecaster(14).record(flat, 12))
+    assert found.martingale.p_value == 1.0
+    assert not found.error.sd.any()
+
+
 def test_bad_input_is_named():
+    for wrong in ("abc", None, np.zeros((40, 2))):
+        with pytest.raises(ForecastError, match="expected a ForecastRecord"):
+            estimate(wrong)
+    for values in ("abc", ["1", "2"], None, [[1.0], [1.0, 2.0]]):
+        with pytest.raises(ForecastError, match="no array of numbers"):
+            histogram(values, 4)
+    for start in (dt.datetime(2023, 1, 1, 0, 30), dt.datetime(2023, 1, 1, tzinfo=dt.UTC), "2023"):
+        with pytest.raises(ForecastError, match="full hour"):
+            ForecastRecord(start, np.zeros((40, 2)), "odd")
     with pytest.raises(ForecastError, match="has 31 hours with 3 lead times; expected 32"):
         estimate(ForecastRecord(START, np.zeros((31, 4)), "short"))
     for values, bins in (([], 4), ([np.nan], 4), ([0.1], 0), ([0.1], 2.5)):

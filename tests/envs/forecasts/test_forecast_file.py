@@ -65,7 +65,15 @@ def without(lines, index):
     [
         (without(rows(), 7), "2023-05-01T03:00:00 lacks the lead times 1; expected every lead"),
         (rows(8)[:9] + rows(8)[15:], "2023-05-01T03:00:00 lacks the lead times 0; expected"),
-        ([row for i, row in enumerate(rows()) if i % 3 != 1], "no hour has all lead times 0 to 2"),
+        (
+            [row for i, row in enumerate(rows()) if i % 3 != 1],
+            "no hour has all lead times 0 to 2: .*; expected every lead time from 0 to 2 in one",
+        ),
+        # one wrong year in a file that is long enough to hold it
+        (
+            [*rows(40, 4), "0023-05-01T05:00,2023-05-02T05:00,0.1"],
+            "lacks the lead times 5, 6, 7, 8, 9, 10, ...; expected .*Correct line 202 if its",
+        ),
         ([row for i, row in enumerate(rows()) if i % 3 == 0], "longest lead time is 0"),
         ([*rows(), rows()[4]], "line 17: a second forecast of 2023-05-01T02:00:00, 1 hours"),
         ([*rows(), "2024-05-01T00:00,2024-05-01T00:00,0.1"], "16 rows cover 8785 hours"),
@@ -100,7 +108,33 @@ def test_the_kind_of_file_is_told_by_its_header(write, tmp_path):
         read_record(prices)
     with pytest.raises(ForecastError, match="cannot be read"):
         read_record(tmp_path / "nowhere.csv")
-    with pytest.raises(PriceDataError, match="columns"):
+    both = "columns are a, b, c; expected issued,target,.* or time,import_eur_per_kwh"
+    with pytest.raises(ForecastError, match=both):
         read_record(write(rows(), "a,b,c"))
+    with pytest.raises(ForecastError, match="columns are none"):
+        read_record(write([], ""))
+    with pytest.raises(PriceDataError, match="expected time,import_eur_per_kwh"):
+        read_record(write(rows(), "Time,import_eur_per_kwh,export_eur_per_kwh"))
+    assert read_record(write(rows(), '"issued","target", "price_eur_per_kwh"')).leads == 2
+    for header in ("Issued,Target,price_eur_per_kwh", "issued;target;price_eur_per_kwh"):
+        with pytest.raises(ForecastError, match="separated by commas"):
+            read_record(write(rows(), header))
     with pytest.raises(ForecastError, match="columns"):
         read_record(write(rows(), "issued,target,price"))
+
+
+@pytest.mark.parametrize("read", [load_forecasts, read_record])
+def test_bad_arguments_are_named(write, read):
+    path = write(rows())
+    for leads in ("2", 1.5, True, 0, -1, 10**30):
+        with pytest.raises(ForecastError, match="leads is"):
+            read(path, leads)
+    for most in ("x", None, [3.0], True, -1.0, np.nan):
+        with pytest.raises(ForecastError, match="max_eur_per_kwh is"):
+            read(path, max_eur_per_kwh=most)
+    for wrong in (None, 3, ["mine.csv"]):
+        with pytest.raises(ForecastError, match="path is"):
+            read(wrong)
+    with pytest.raises(ForecastError, match="leads is 3 and the file's longest lead time 2"):
+        read(path, 3)
+    assert read(str(path), np.int64(1)).leads == 1

@@ -118,6 +118,18 @@ def test_bad_input_is_named():
         WEEK.record(series(regular(14 * 24)), 2)
     with pytest.raises(PriceDataError, match="2023-05-01T02:00:00 is nan"):
         series([0.1, 0.1, np.nan])
+    with pytest.raises(PriceDataError, match=r"Use a longer file\.$"):
+        Forecaster().record(series(regular(48)), 24)
+    with pytest.raises(PriceDataError, match=r"longer file, or Forecaster\(7\)\.$"):
+        Forecaster().record(series(regular(24 * 20)), 24)
+    for values in ("abc", ["1"], None, [True]):
+        with pytest.raises(PriceDataError, match="no array of numbers"):
+            series(values)
+    for start in (None, "2023-05-01", dt.date(2023, 5, 1)):
+        with pytest.raises(PriceDataError, match="full hour"):
+            series([0.1], start)
+    with pytest.raises(PriceDataError, match="expected flexgym"):
+        HourlyPrices.of_year(None)
     with pytest.raises(PriceDataError, match="shape"):
         series([[0.1]])
     with pytest.raises(PriceDataError, match="full hour"):

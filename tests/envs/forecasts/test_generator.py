@@ -116,3 +116,11 @@ def test_bad_input_is_named():
             generator.draw(first, rng, size)
     with pytest.raises(ForecastError, match="finite"):
         generator.draw([np.nan], rng)
+    for first in ("abc", ["0.1"], None):
+        with pytest.raises(ForecastError, match="no array of numbers"):
+            generator.draw(first, rng)
+    with pytest.raises(ForecastError, match="no array of numbers"):
+        ForecastGenerator([["0.1", "0.2"]])
+    for wrong in (None, 0, np.random):
+        with pytest.raises(ForecastError, match="numpy Generator"):
+            generator.draw([0.1], wrong)

@@ -57,7 +57,8 @@ def test_drawn_paths_have_the_chain_s_frequencies():
     for t in range(process.periods):
         found = np.bincount(signal[:, t], minlength=3) / len(signal)
         np.testing.assert_allclose(found, process.marginal[t], atol=0.012)
-    price = process.prices(signal, uniform[1])
+    expected = process.price_eur_per_kwh[np.arange(process.periods), signal]
+    price = expected + process.noise(uniform[1])
     expected = (process.marginal * process.price_eur_per_kwh).sum(axis=1)
     np.testing.assert_allclose(price.mean(axis=0), expected, atol=0.03)
 
@@ -103,6 +104,9 @@ def test_special_cases():
         ({"noise_eur_per_kwh": [0.1]}, "mean 0.1"),
         ({"noise_eur_per_kwh": [0.1, -0.1]}, "one probability"),
         ({"initial": "x"}, "no array"),
+        ({"initial": ["0.5", "0.5"]}, "no array"),
+        ({"price_eur_per_kwh": [[1e5, 1.0], [1.0, 1.0]]}, "holds 100000; expected at most 10000"),
+        ({"noise_eur_per_kwh": [-1e5, 1e5], "noise_probabilities": [0.5, 0.5]}, "noise_eur_per_"),
     ],
 )
 def test_bad_input_is_named(change, says):
@@ -115,9 +119,41 @@ def test_bad_input_is_named(change, says):
         SignalProcess(**{**good, **change})
 
 
-@pytest.mark.parametrize("change", [{"persistence": 1.2}, {"sd_eur_per_kwh": -1.0}, {"n": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"persistence": 1.2},
+        {"persistence": "x"},
+        {"sd_eur_per_kwh": -1.0},
+        {"sd_eur_per_kwh": np.inf},
+        {"sd_eur_per_kwh": None},
+        {"n": 1},
+        {"n": 2.5},
+        {"n": "x"},
+        {"n": 10**9},
+    ],
+)
 def test_bad_autoregressions_are_named(change):
     with pytest.raises(ScenarioError, match="persistence"):
         SignalProcess.autoregressive(
             [1.0], **{"persistence": 0.5, "sd_eur_per_kwh": 0.1, "n": 3, **change}
         )
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: SignalProcess.known("abc"), "no array"),
+        (lambda: SignalProcess.known([[0.1, 0.2]]), r"shape \(1, 2\); expected \(T,\)"),
+        (lambda: SignalProcess.known([]), "one number a period"),
+        (lambda: SignalProcess.autoregressive([[0.1, 0.2]], 0.5, 0.1), r"expected \(T,\)"),
+        (lambda: SignalProcess.independent([[0.1, 0.2]], [1.0]), "probabilities"),
+        (lambda: SignalProcess.independent([0.1, 0.2], [0.5, 0.5]), "probabilities"),
+        (lambda: SignalProcess.independent([[0.1, 0.2]], "ab"), "no array"),
+        (lambda: SignalProcess.scaled([0.1], 3), "chain is 3; expected a flexgym MarkovChain"),
+        (lambda: SignalProcess.scaled("x", MarkovChain((1.0,), ((1.0,),))), "no array"),
+    ],
+)
+def test_bad_curves_are_named(make, says):
+    with pytest.raises(ScenarioError, match=says):
+        make()

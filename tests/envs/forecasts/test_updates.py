@@ -83,6 +83,12 @@ def test_issued_together(K, more, seed):
         (lambda: by_delivery(np.zeros((2, 3))), "2 periods and 3 lead times"),
         (lambda: forecasts_from_updates([0.1], np.zeros((2, 3))), "earliest"),
         (lambda: forecasts_from_updates([0.1, np.nan], np.zeros((2, 3))), "finite"),
+        (lambda: updates([["0.1", "0.2"], ["0.3", "0.4"]]), "no array"),
+        (lambda: forecasts_from_updates("ab", np.zeros((2, 3))), "earliest.* no array"),
+        (lambda: forecasts_from_updates(np.zeros((3, 2)), np.zeros((2, 3))), "earliest"),
+        (lambda: forecasts_from_updates(np.zeros((3, 2)), np.zeros((4, 2, 3))), "earliest"),
+        (lambda: forecasts_from_errors("ab", np.zeros((2, 3))), "price_eur_per_kwh is no array"),
+        (lambda: forecasts_from_errors(np.zeros((3, 2)), np.zeros((4, 2, 3))), "price_eur"),
         (lambda: forecasts_from_errors([0.1], np.zeros((2, 3))), "price_eur_per_kwh"),
     ],
 )

@@ -238,6 +238,10 @@ def test_a_bad_action_changes_nothing():
 def test_bad_input():
     with pytest.raises(JobError, match="at least as long as the job"):
         Appliance(5, 10, 14, 1.0)
+    for wrong in ("no", 1, None):
+        with pytest.raises(JobError, match="expected True or False"):
+            Appliance(5, 10, 20, 1.0, interruptible=wrong)
+    assert Appliance(5, 10, 20, 1.0, interruptible=np.bool_(True)).interruptible is True
     with pytest.raises(ScenarioError, match="deadline in period 97"):
         make(houses=replace(PLAIN, appliances=(Appliance(2, 0, 97, 1.0),)))
     with pytest.raises(HouseError, match=r"appliances\[1\] is 'kettle'"):
