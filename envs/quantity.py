@@ -15,9 +15,12 @@ MOST = sys.float_info.max
 
 def is_number(value: object, low: float = -MOST, high: float = MOST) -> bool:
     """Whether ``value`` is one real number in [low, high]; NaN never is."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return isinstance(value, int | float | np.integer | np.floating) and bool(low <= value <= high)
+    try:
+        return low <= float(value) <= high
+    except OverflowError:  # of a whole number that no float can hold
+        return False
 
 
 def as_floats(values: Any, name: str, error: type[FlexgymError]) -> Floats:

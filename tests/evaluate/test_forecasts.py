@@ -32,7 +32,8 @@ def forecast_file(path, hours=80, leads=5):
     return path
 
 
-def test_a_file_of_forecasts(tmp_path, capsys, drawn, crowded):
+def test_a_file_of_forecasts(tmp_path, capsys, monkeypatch, drawn, crowded):
+    monkeypatch.setenv("COLUMNS", "40")  # which a file has none of
     mine = forecast_file(tmp_path / "mine.csv")
     document = tmp_path / "page.md"
     document.write_text("# Page\n<!-- forecasts -->\nold\n<!-- end forecasts -->\n")
@@ -41,6 +42,8 @@ def test_a_file_of_forecasts(tmp_path, capsys, drawn, crowded):
     assert main([*command, "--document", str(document)]) == 0
     printed = capsys.readouterr().out
     assert "Forecasts of mine.csv" in printed
+    (head,) = [line for line in printed.splitlines() if "bias" in line and "update" in line][:1]
+    assert all(name in head for name in ("95 %", "chain", "rev.", "ser."))
     assert "the file's own forecasts" in printed
     results = json.loads((out / "results.json").read_text())
     record = load_forecasts(mine)

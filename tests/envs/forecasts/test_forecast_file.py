@@ -115,7 +115,7 @@ def test_the_kind_of_file_is_told_by_its_header(write, tmp_path):
         read_record(write([], ""))
     with pytest.raises(PriceDataError, match="expected time,import_eur_per_kwh"):
         read_record(write(rows(), "Time,import_eur_per_kwh,export_eur_per_kwh"))
-    assert read_record(write(rows(), '"issued","target", "price_eur_per_kwh"')).leads == 2
+    assert read_record(write(rows(), '"issued", target,"price_eur_per_kwh"')).leads == 2
     for header in ("Issued,Target,price_eur_per_kwh", "issued;target;price_eur_per_kwh"):
         with pytest.raises(ForecastError, match="separated by commas"):
             read_record(write(rows(), header))
