@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium.utils import seeding
 
-from flexgym.baselines.local_market.deviations import best_deviation, truth_gap
+from flexgym.baselines.local_market.deviations import best_deviation, price_grid, truth_gap
 from flexgym.baselines.local_market.welfare import tree_welfare
 from flexgym.envs.household.params import Floats
+from flexgym.envs.local_market.dynamics import Terms
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
 from flexgym.policies.local_market import LocalMarketPolicy
@@ -105,24 +106,32 @@ def best_response(scenario: LocalMarketScenario, rule: str, days: int, seed: int
     """The best that one participant can do against truthful others, hour by hour on a grid.
 
     What it posts in an hour changes nothing of later ones, so the best hours are the best day.
+    See `best_orders`.
     The scenario must be one market for all.
     """
     market = begun(scenario, rule, days, seed)
     traded = np.zeros(days)
     while not market.done:
-        hour = market.hour
-        price, share = hour.limit.copy(), np.ones_like(hour.limit)
-        for r in range(days):
-            if hour.position_kwh[r, LEARNER] != 0.0:
-                found = best_deviation(
-                    hour.limit[r], hour.position_kwh[r], LEARNER, rule,
-                    shares=np.linspace(0.25, 1.0, 4),
-                )  # fmt: skip
-                price[r, LEARNER], share[r, LEARNER] = found.price_eur_per_kwh, found.share
-        market.post(price, share)
+        market.post(*best_orders(market.hour, rule))
         traded += np.abs(market.accounts["traded_kwh"][:, LEARNER])
     value, *costs = market.totals[:6]
     return LocalDays("best response", value - sum(costs), traded, np.zeros(days), 0.0)
+
+
+def best_orders(hour: Terms, rule: str) -> tuple[Floats, Floats]:
+    """Prices and shares in which all but one are truthful and that one does its best, (m, n).
+
+    It tries prices within its own tariffs only, as its actions can post no others.
+    """
+    price, share = hour.limit.copy(), np.ones_like(hour.limit)
+    for r in np.flatnonzero(hour.position_kwh[:, LEARNER]):
+        ends = float(hour.feed_in[r, LEARNER]), float(hour.retail[r, LEARNER])
+        found = best_deviation(
+            hour.limit[r], hour.position_kwh[r], LEARNER, rule,
+            prices=price_grid(hour.limit[r], within=ends), shares=np.linspace(0.25, 1.0, 4),
+        )  # fmt: skip
+        price[r, LEARNER], share[r, LEARNER] = found.price_eur_per_kwh, found.share
+    return price, share
 
 
 def truth_gap_percent(scenario: LocalMarketScenario, rule: str, days: int, seed: int = 0) -> float:

@@ -9,6 +9,7 @@ from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.contract_trade import ContractTrade
 from flexgym.envs.local_market.params import HOURS
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
+from flexgym.policies.local_market import is_share
 
 
 class Hedging:
@@ -29,7 +30,7 @@ class Hedging:
     """
 
     def __init__(self, forward: float = 1.0, call: float = 0.0, premium: float = 0.5) -> None:
-        if not all(0.0 <= share <= 1.0 for share in (forward, call, premium)):
+        if not all(is_share(share) for share in (forward, call, premium)):
             raise ScenarioError(
                 f"forward is {forward}, call {call} and premium {premium}; expected shares, 0 to 1."
             )

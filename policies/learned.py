@@ -85,7 +85,12 @@ def read_config(folder: Path) -> dict:
     return config
 
 
-def policy_from(source: str, wrap: Callable[[BaseAlgorithm, str], Any], *arguments: object) -> Any:
+def policy_from(
+    source: str,
+    wrap: Callable[[BaseAlgorithm, str], Any],
+    *arguments: object,
+    acts: str = "act",
+) -> Any:
     """A trained policy from where it lies.
 
     Args:
@@ -93,25 +98,47 @@ def policy_from(source: str, wrap: Callable[[BaseAlgorithm, str], Any], *argumen
             file of PPO, or ``module:callable``.
         wrap: Makes a policy of a model and its name for tables.
         *arguments: What the callable is called with.
+        acts: Method that what it gives must have, beside ``begin`` and a ``name``.
 
     Raises:
-        RunError: There is none, or it is damaged.
+        RunError: There is none, it is damaged, or what the callable gives is no policy.
     """
     path = Path(source)
     module, _, name = source.partition(":")
     if name and not path.exists():
-        try:
-            return getattr(import_module(module), name)(*arguments)
-        except (ImportError, AttributeError) as error:
-            raise RunError(
-                f"got the policy {source} ({error}); expected a folder, a .zip file or "
-                "module:callable."
-            ) from error
+        return _made(source, module, name, arguments, acts)
     if path.is_dir():
         known = (path / "config.yaml").is_file()
         algorithm = read_config(path)["algorithm"] if known else "ppo"
         return wrap(load_model(path / "best.zip", algorithm), f"learned {path.name}")
     return wrap(load_model(path, "ppo"), f"learned {path.stem}")
+
+
+def _made(source: str, module: str, name: str, arguments: tuple[object, ...], acts: str) -> Any:
+    """What a callable of a module gives, if it is a policy."""
+    try:
+        made = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RunError(
+            f"got the policy {source} ({error}); expected a folder, a .zip file or module:callable."
+        ) from error
+    try:
+        policy = made(*arguments)
+    except FlexgymError:
+        raise
+    except Exception as error:
+        # Whatever somebody else's code raises, it is no policy.
+        raise RunError(
+            f"the policy {source} cannot be made ({error!r}); expected a callable that takes "
+            f"{len(arguments)} arguments and returns a policy."
+        ) from error
+    missing = [method for method in ("begin", acts) if not callable(getattr(policy, method, None))]
+    if missing or not isinstance(getattr(policy, "name", None), str) or isinstance(policy, type):
+        raise RunError(
+            f"the policy {source} gives {policy!r}; expected an object with a name and the methods "
+            f"begin and {acts}."
+        )
+    return policy
 
 
 class Learned:

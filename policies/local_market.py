@@ -6,14 +6,18 @@ participants of many markets are computed at once shares nothing between them.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.dynamics import Terms, orders_from_actions
+from flexgym.envs.local_market.params import HOURS
 from flexgym.envs.local_market.play import Behaviour
 from flexgym.envs.local_market.simulation import SPOT_ACTIONS, LocalMarketSimulation
 from flexgym.policies.learned import policy_from
@@ -41,6 +45,12 @@ class LocalMarketPolicy(Protocol):
     def orders(self, market: LocalMarketSimulation) -> tuple[Floats, Floats]:
         """Prices, EUR/kWh, and shares of the positions, in [0, 1], each (m, n)."""
         ...
+
+
+def is_share(number: object) -> bool:
+    """Whether it is a number from 0 to 1."""
+    real = isinstance(number, Real) and not isinstance(number, bool)
+    return real and 0.0 <= number <= 1.0  # type: ignore[operator]
 
 
 def edge(hour: Terms) -> Floats:
@@ -90,8 +100,8 @@ class Shading:
     """
 
     def __init__(self, share: float = SHADED) -> None:
-        if not 0.0 <= share <= 1.0:
-            raise ScenarioError(f"share is {share}; expected a number from 0 to 1.")
+        if not is_share(share):
+            raise ScenarioError(f"share is {share!r}; expected a number from 0 to 1.")
         self.share, self.name = share, f"shading {share:g}"
 
     def begin(self, market: LocalMarketSimulation) -> None:
@@ -106,7 +116,9 @@ class ZeroIntelligence:
     """Posts any price that is no loss: uniform between its limit and the best it may hope for.
 
     Source: Gode and Sunder, Journal of Political Economy 101(1):119, 1993, their traders with a
-    budget constraint ("ZI-C"); here in a call market, and within one's own tariffs.
+    budget constraint ("ZI-C"); here in a call market, and within one's own tariffs. Its draws
+    follow from the seed and from the numbers that the market's day was drawn from, so they are the
+    same in a batch, after a restored state, and whoever else it plays for.
 
     Args:
         seed: Of the prices.
@@ -115,16 +127,29 @@ class ZeroIntelligence:
     name = "zero intelligence"
 
     def __init__(self, seed: int = 0) -> None:
-        self._seed = seed
+        number = as_index(seed)
+        if number is None or number < 0:
+            raise ScenarioError(f"seed is {seed!r}; expected a whole number from 0.")
+        self._seed = number
+        self._drawn: tuple[Floats, Floats] | None = None
 
     def begin(self, market: LocalMarketSimulation) -> None:
-        """Draw anew."""
-        self._rng = np.random.default_rng(self._seed)
+        """Nothing to prepare."""
 
     def orders(self, market: LocalMarketSimulation) -> tuple[Floats, Floats]:
         """See `LocalMarketPolicy`."""
         limit = market.hour.limit
-        return shaded(market.hour, self._rng.random(limit.shape)), np.ones_like(limit)
+        margin = self._margins(market)[:, min(market.t, HOURS - 1)]
+        return shaded(market.hour, margin), np.ones_like(limit)
+
+    def _margins(self, market: LocalMarketSimulation) -> Floats:
+        """Margins of the day, shape (m, 24, n), from the numbers that each market's day is of."""
+        if self._drawn is None or self._drawn[0] is not market.uniform:
+            shape = HOURS, market.participants
+            words = np.ascontiguousarray(market.uniform[:, :4]).view(np.uint64).tolist()
+            rngs = [np.random.default_rng([self._seed, *row]) for row in words]
+            self._drawn = market.uniform, np.stack([rng.random(shape) for rng in rngs])
+        return self._drawn[1]
 
 
 class Adaptive:
@@ -147,36 +172,44 @@ class Adaptive:
     name = "adaptive"
 
     def __init__(self, rate: float = 0.4, start: float = 0.1, step: float = 0.05) -> None:
-        if not (0.0 < rate <= 1.0 and 0.0 <= start <= 1.0 and 0.0 <= step <= 1.0):
+        good = all(is_share(number) for number in (rate, start, step))
+        if not good or rate == 0.0:
             raise ScenarioError(
-                f"rate is {rate}, start {start} and step {step}; expected numbers from 0 to 1, a "
-                "rate above 0."
+                f"rate is {rate!r}, start {start!r} and step {step!r}; expected numbers "
+                "from 0 to 1, a rate above 0."
             )
         self._rate, self._start, self._step = rate, start, step
+        self._key = f"adaptive {rate} {start} {step}"
 
     def begin(self, market: LocalMarketSimulation) -> None:
-        """Nobody has learned anything."""
-        shape = (market.n, market.participants)
-        self._margin = np.full((2, *shape), self._start)
-        self._posted: tuple[NDArray[np.bool_], Floats, Floats] | None = None
+        """Nothing to prepare: what was learned lies with the market and ends with its day."""
 
     def orders(self, market: LocalMarketSimulation) -> tuple[Floats, Floats]:
         """See `LocalMarketPolicy`."""
-        if self._posted is not None:
-            self._learn(market, *self._posted)
-        hour = market.hour
+        hour, margins = market.hour, self.margins(market)
         buys = hour.position_kwh > 0.0
-        margin = np.where(buys, self._margin[0], self._margin[1])
-        self._posted = (buys, hour.limit, edge(hour))
-        return shaded(hour, margin), np.ones_like(margin)
+        at = np.full(buys.shape, float(market.t))
+        market.memory[self._key] = np.stack([*margins, buys, hour.limit, edge(hour), at])
+        return shaded(hour, np.where(buys, *margins)), np.ones_like(hour.limit)
 
-    def _learn(
+    def margins(self, market: LocalMarketSimulation) -> Floats:
+        """Margins of this hour, of buying and of selling, shape (2, m, n)."""
+        if self._key not in market.memory:
+            return np.full((2, market.n, market.participants), self._start)
+        buying, selling, buys, limit, best, at = market.memory[self._key]
+        margins = np.stack([buying, selling])
+        # Who is asked twice in an hour has learned nothing in between.
+        known = at[0, 0] == market.t
+        return margins if known else self._learned(market, margins, buys > 0.0, limit, best)
+
+    def _learned(
         self,
         market: LocalMarketSimulation,
+        margins: Floats,
         buys: NDArray[np.bool_],
         limit: Floats,
         best: Floats,
-    ) -> None:
+    ) -> Floats:
         filled, volume, low, high = market.last
         known = (volume > 0.0) & np.isfinite(low) & np.isfinite(high)
         price = 0.5 * (np.where(known, low, 0.0) + np.where(known, high, 0.0))
@@ -184,13 +217,11 @@ class Adaptive:
         left = np.divide(price - limit, room, out=np.zeros_like(room), where=np.abs(room) > 1e-9)
         served = filled >= 1.0 - 1e-9
         target = np.clip(left + np.where(served, self._step, -self._step), 0.0, 1.0)
-        old = np.where(buys, self._margin[0], self._margin[1])
+        old = np.where(buys, *margins)
         # Served: never ask for less. Not served: never for more.
         target = np.where(served, np.maximum(target, old), np.minimum(target, old))
         new = np.where(known, old + self._rate * (target - old), old)
-        self._margin = np.stack(
-            [np.where(buys, new, self._margin[0]), np.where(buys, self._margin[1], new)]
-        )
+        return np.stack([np.where(buys, new, margins[0]), np.where(buys, margins[1], new)])
 
 
 class LearnedOrders:
@@ -234,14 +265,17 @@ def rules(seed: int = 0) -> list[LocalMarketPolicy]:
 
 
 def behaviour(policy: LocalMarketPolicy) -> Behaviour:
-    """What ``others=`` of an environment takes: the policy, which begins anew when a day does."""
-    day = None
+    """What ``others=`` of an environment takes: the policy, which begins anew when a day does.
+
+    Several environments may share it. A policy that learns over the day and is to go on from a
+    restored state keeps what it learned in the market's ``memory``, as `Adaptive` does.
+    """
+    days: WeakKeyDictionary[LocalMarketSimulation, Floats] = WeakKeyDictionary()
 
     def act(market: LocalMarketSimulation) -> tuple[Floats, Floats]:
-        nonlocal day
-        if market.uniform is not day:
+        if days.get(market) is not market.uniform:
             policy.begin(market)
-            day = market.uniform
+            days[market] = market.uniform
         return policy.orders(market)
 
     return act
@@ -257,4 +291,4 @@ def load_local_market_policy(source: str) -> LocalMarketPolicy:
     Raises:
         RunError: There is none, or it is damaged.
     """
-    return policy_from(source, LearnedOrders)
+    return policy_from(source, LearnedOrders, acts="orders")

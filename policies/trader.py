@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -104,7 +105,8 @@ class BelowValue(_Rule):
     """
 
     def __init__(self, margin: float = 0.0) -> None:
-        if not -np.inf < margin < 1.0:
+        number = isinstance(margin, Real) and not isinstance(margin, bool)
+        if not number or not -np.inf < margin < 1.0:
             raise ScenarioError(f"margin is {margin!r}; expected a number below 1.")
         self.margin = margin
         self.name = f"below value - {100 * margin:g} %" if margin else "below value"

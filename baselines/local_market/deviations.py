@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import OrderError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE, clear
@@ -45,10 +46,21 @@ class Deviation:
         return self.surplus_eur - self.truthful_eur
 
 
-def price_grid(price: Floats, count: int = GRID) -> Floats:
-    """Prices worth trying in a book: evenly spaced, each order's own, and just beside it."""
-    even = np.linspace(price.min(), price.max(), count)
-    return np.unique(np.concatenate([even, price - _NUDGE, price, price + _NUDGE]))
+def price_grid(
+    price: Floats, count: int = GRID, within: tuple[float, float] | None = None
+) -> Floats:
+    """Prices worth trying in a book: evenly spaced, each order's own, and just beside it.
+
+    Args:
+        price: Of the orders, shape (n,), EUR/kWh.
+        count: How many evenly spaced ones.
+        within: Lowest and highest price that can be posted; None is no limit.
+    """
+    low, high = (price.min(), price.max()) if within is None else within
+    beside = np.concatenate([price - _NUDGE, price, price + _NUDGE])
+    if within is not None:
+        beside = beside.clip(low, high)
+    return np.unique(np.concatenate([np.linspace(low, high, count), beside]))
 
 
 def best_deviation(
@@ -78,15 +90,18 @@ def best_deviation(
         The best of all, the truth among them, so its gain is never negative.
 
     Raises:
-        OrderError: Orders are no finite numbers, or ``who`` is nobody.
+        OrderError: Orders are no finite numbers, a share lies outside [0, 1], or ``who`` is nobody.
     """
     limits, volumes = checked_orders(limit, volume)
     limits, volumes = limits[0], volumes[0]
-    if not 0 <= who < len(limits):
-        raise OrderError(f"who is {who}; expected a participant, 0 to {len(limits) - 1}.")
+    if as_index(who) is None or not 0 <= who < len(limits):
+        raise OrderError(f"who is {who!r}; expected a participant, 0 to {len(limits) - 1}.")
     others = limits if posted is None else checked_orders(posted, volumes)[0][0]
-    tried = price_grid(others) if prices is None else np.asarray(prices, dtype=np.float64)
-    of_price, of_share = (x.ravel() for x in np.meshgrid(tried, np.asarray(shares, dtype=float)))
+    tried = price_grid(others) if prices is None else checked_orders(prices, prices)[0].ravel()
+    parts = checked_orders(np.zeros(np.shape(shares)), shares)[1]
+    if not ((parts >= 0.0) & (parts <= 1.0)).all():
+        raise OrderError(f"shares are {shares!r}; expected parts of the volume, from 0 to 1.")
+    of_price, of_share = (x.ravel() for x in np.meshgrid(tried, parts))
     of_price = np.append(of_price, limits[who])
     of_share = np.append(of_share, 1.0)
     books = np.tile(others, (len(of_price), 1))

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.optimize import linprog
 
-from flexgym.envs.errors import SolverError
+from flexgym.envs.errors import OrderError, SolverError
 from flexgym.envs.household.params import Floats
-from flexgym.envs.local_market.hierarchy import Hierarchy
+from flexgym.envs.local_market.hierarchy import Hierarchy, posted_prices
 from flexgym.envs.local_market.orders import checked_orders
 
 
@@ -78,11 +78,19 @@ def tree_welfare(
         wholesale: Prices at which a wholesaler above the root buys and sells, EUR/kWh, or None.
 
     Raises:
-        OrderError: Orders are no finite numbers.
+        OrderError: Orders or wholesale prices are no finite numbers, or are not of these
+            participants.
         SolverError: HiGHS finds no optimum.
     """
     prices, volumes = checked_orders(price, volume)
     m, n = prices.shape
+    if n != hierarchy.participants:
+        raise OrderError(
+            f"got {n} orders a book; expected {hierarchy.participants}, one of each participant."
+        )
+    posted = None if wholesale is None else np.concatenate(posted_prices(wholesale)).ravel()
+    if posted is not None and posted.size != 2:
+        raise OrderError(f"wholesale is {wholesale!r}; expected two numbers.")
     nodes = len(hierarchy.parent)
     fees = np.array(hierarchy.fee_eur_per_kwh)
     # Columns: traded, then for each node what flows up to the one above and down from there.
@@ -103,11 +111,11 @@ def tree_welfare(
     upward, downward = fees.copy(), fees.copy()
     root = hierarchy.parent.index(-1)
     most = np.full(2 * nodes, np.inf)
-    if wholesale is None:
+    if posted is None:
         most[[root, nodes + root]] = 0.0
     else:
-        upward[root] -= wholesale[0]
-        downward[root] += wholesale[1]
+        upward[root] -= posted[0]
+        downward[root] += posted[1]
     cost = np.concatenate(
         [-prices, np.tile(np.concatenate([upward, downward]), (m, 1))], axis=1
     ).ravel()

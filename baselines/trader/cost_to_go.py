@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flexgym.envs.data.calendar import as_index
+from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.trader.dynamics import (
     contract_eur,
@@ -54,7 +56,16 @@ def cost_to_go(scenario: TraderScenario, row: int = 0) -> TraderSolution:
     Args:
         scenario: Days and terms.
         row: Position of the day in ``scenario.days``.
+
+    Raises:
+        ScenarioError: There is no such position.
     """
+    at = as_index(row)
+    if at is None or not 0 <= at < len(scenario.processes):
+        raise ScenarioError(
+            f"row is {row!r}; expected a position in scenario.days, 0 to "
+            f"{len(scenario.processes) - 1}."
+        )
     terms, quotes, process = scenario.terms, scenario.quotes, scenario.processes[row]
     D, hours = terms.first_delivery, terms.hours
     n, k, size = process.signals, terms.quotes, terms.need_lots + 1

@@ -20,6 +20,8 @@ trades (a side is empty, or the best bid is below the best ask), volumes and pay
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -97,7 +99,13 @@ def match(price, volume, buyers, sellers, groups, amounts):
     b1, wanted = _group(price, volume, buyers, b0, n_buy)
     s1, offered = _group(price, volume, sellers, s0, n_sell)
     need, have = wanted, offered
-    while b0 < n_buy and s0 < n_sell and price[buyers[b0]] >= price[sellers[s0]]:
+    # Each match ends a group, so there are fewer than orders; the bound guards the arrays.
+    while (
+        matches < len(amounts)
+        and b0 < n_buy
+        and s0 < n_sell
+        and price[buyers[b0]] >= price[sellers[s0]]
+    ):
         kwh = min(need, have)
         groups[matches, 0], groups[matches, 1] = b0, b1
         groups[matches, 2], groups[matches, 3] = s0, s1
@@ -187,10 +195,11 @@ def rule_number(rule: str, position: float = MIDDLE) -> int:
     Raises:
         OrderError: There is no such rule, or ``position`` lies outside [0, 1].
     """
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise OrderError(f"rule is {rule!r}; expected one of {', '.join(RULES)}.")
-    if not 0.0 <= position <= 1.0:
-        raise OrderError(f"position is {position}; expected a share of the interval, 0 to 1.")
+    number = isinstance(position, Real) and not isinstance(position, bool)
+    if not number or not 0.0 <= position <= 1.0:
+        raise OrderError(f"position is {position!r}; expected a share of the interval, 0 to 1.")
     return RULES.index(rule)
 
 

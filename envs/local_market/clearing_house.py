@@ -7,11 +7,19 @@ every contract has a name and a history.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flexgym.envs.errors import ContractError
 from flexgym.envs.local_market import messages as m
-from flexgym.envs.local_market.contracts import Forward, Option, check_parties
-from flexgym.envs.local_market.ledger import Ledger, outflows
+from flexgym.envs.local_market.contracts import (
+    Forward,
+    Option,
+    check_contract,
+    check_participant,
+    check_parties,
+)
+from flexgym.envs.local_market.ledger import Ledger, outflows, rounding_eur
+from flexgym.envs.local_market.params import LARGEST
 from flexgym.envs.local_market.rating import Rating, Ratings
 
 _ROUNDING = 1e-9
@@ -25,7 +33,11 @@ class ClearingHouse:
 
     Who cannot pay within its credit limit defaults: the guarantee account lends what is missing,
     so that nobody else loses, its rating falls, it may enter no new forward or option, and what
-    it later has in cash goes to the guarantee until nothing is owed.
+    it later has in cash goes to the guarantee until nothing is owed. At spot it may buy no dearer
+    and pay for giving energy away no more than the utility's tariff, at which it would settle
+    anyway; so who owes cannot trade at the guarantee's expense.
+
+    A call that is refused leaves everything as it was.
 
     Attributes:
         period: The present one.
@@ -47,7 +59,7 @@ class ClearingHouse:
         self._names: set[str] = set()
         self._tariff: m.TariffQuoted | None = None
         self._condition: float | None = None
-        self._delivered = False
+        self._settled = False
         self._steps: dict[str, int] = {}
 
     @classmethod
@@ -57,10 +69,31 @@ class ClearingHouse:
         Raises:
             ContractError: The log is not that of a clearing house.
         """
+        from flexgym.envs.local_market.log_check import check_message
+
         house = cls()
         for message in messages:
+            check_message(house, message)
             house._record(message)
         return house
+
+    def knows(self, id: str) -> bool:
+        """Whether there is or was a contract of this name."""
+        return id in self._names
+
+    @property
+    def condition(self) -> float | None:
+        """What was measured of the condition in this period."""
+        return self._condition
+
+    @property
+    def settled(self) -> bool:
+        """Whether the deliveries of this period are settled."""
+        return self._settled
+
+    def step_of(self, option: str) -> str:
+        """Name of the forward that an option's next exercise makes."""
+        return f"{option}/{self._steps.get(option, 0) + 1}"
 
     @property
     def ratings(self) -> dict[str, Rating]:
@@ -94,13 +127,54 @@ class ClearingHouse:
         """Tell everybody what was cleared and the interval of equilibrium prices, EUR/kWh."""
         self._record(m.PricePublished(self.period, product, volume_kwh, low, high))
 
-    def trade(self, seller: str, buyer: str, volume_kwh: float, price_eur_per_kwh: float) -> None:
+    def trade(
+        self,
+        seller: str,
+        buyer: str,
+        volume_kwh: float,
+        price_eur_per_kwh: float,
+        *,
+        ordered: bool = False,
+    ) -> None:
         """A spot trade.
 
+        Args:
+            seller: Who gives the energy.
+            buyer: Who gets it.
+            volume_kwh: kWh, >= 0.
+            price_eur_per_kwh: EUR/kWh.
+            ordered: Whether `check_spot` was asked when both ordered it, so that who defaults in
+                the same auction keeps to what it ordered.
+
         Raises:
-            ContractError: A party is unknown or on both sides, or a number is unusable.
+            ContractError: A party is unknown, on both sides, or owes the guarantee and pays more
+                than the utility's tariff; or a number is unusable.
         """
-        self._pay(m.SpotTraded(self.period, seller, buyer, volume_kwh, price_eur_per_kwh))
+        message = m.SpotTraded(self.period, seller, buyer, volume_kwh, price_eur_per_kwh)
+        self.ledger.check_known(seller, buyer)
+        if not ordered:
+            self.check_spot(buyer, 1.0, message.price_eur_per_kwh)
+            self.check_spot(seller, -1.0, message.price_eur_per_kwh)
+        self._pay(message)
+
+    def check_spot(self, participant: str, sign: float, price_eur_per_kwh: float) -> None:
+        """Raise `ContractError` if somebody owes the guarantee and pays more than the tariff.
+
+        Args:
+            participant: Who.
+            sign: Above 0 buys, below sells.
+            price_eur_per_kwh: What it pays at most, or gets at least.
+        """
+        if self.ledger.owed_eur[participant] <= _ROUNDING:
+            return
+        tariff = self._known_tariff()
+        least, most = min(tariff.feed_in_eur_per_kwh, 0.0), tariff.retail_eur_per_kwh
+        if (price_eur_per_kwh > most) if sign > 0.0 else (price_eur_per_kwh < least):
+            raise ContractError(
+                f"{participant} owes the guarantee and would trade at {price_eur_per_kwh} EUR/kWh; "
+                f"expected at most {most} to buy and at least {least} to sell, as the utility "
+                "does. Let it earn and repay first."
+            )
 
     def charge(self, participant: str, fee_eur: float) -> None:
         """A fee to the network, EUR."""
@@ -118,6 +192,7 @@ class ClearingHouse:
             ContractError: A party is unknown or owes the guarantee, the name is taken, or the
                 period of delivery is not in the future.
         """
+        check_contract(forward, Forward)
         self._check_new(forward.id, ordered, forward.seller, forward.buyer)
         if forward.delivery <= self.period:
             raise ContractError(
@@ -136,6 +211,7 @@ class ClearingHouse:
         Raises:
             ContractError: As for `strike`, or it has expired already.
         """
+        check_contract(option, Option)
         self._check_new(option.id, ordered, option.writer, option.holder)
         if option.expiry < self.period or option.delivery <= self.period:
             raise ContractError(
@@ -155,9 +231,10 @@ class ClearingHouse:
             ContractError: There is no such option or it has expired, somebody else holds it,
                 less is left, or deliveries of its period have been settled.
         """
-        option = self.options.get(id)
+        option = self.options.get(id) if isinstance(id, str) else None
         if option is None:
-            known = "has expired or was used up" if id in self._names else "does not exist"
+            named = isinstance(id, str) and id in self._names
+            known = "has expired or was used up" if named else "does not exist"
             raise ContractError(
                 f"option {id!r} {known}; expected one of {', '.join(self.options) or '(none)'}."
             )
@@ -165,17 +242,17 @@ class ClearingHouse:
             raise ContractError(
                 f"{holder!r} wants to exercise {id!r}; expected its holder {option.holder!r}."
             )
-        if not 0.0 <= volume_kwh <= self.left_kwh[id]:
+        if not 0.0 <= _number("volume_kwh", volume_kwh) <= self.left_kwh[id]:
             raise ContractError(
                 f"{volume_kwh} kWh of option {id!r} are to be exercised; expected 0 to "
                 f"{self.left_kwh[id]}, what is left."
             )
-        if option.delivery == self.period and self._delivered:
+        if option.delivery == self.period and self._settled:
             raise ContractError(
                 f"deliveries of period {self.period} are settled; expected option {id!r} to be "
                 "exercised before. Call exercise, then settle."
             )
-        forward = option.exercised(f"{id}/{self._steps.get(id, 0) + 1}", volume_kwh)
+        forward = option.exercised(self.step_of(id), volume_kwh)
         self._record(m.OptionExercised(self.period, id, forward))
         return forward
 
@@ -193,36 +270,41 @@ class ClearingHouse:
         Args:
             available_kwh: Energy that sellers have to deliver, kWh, >= 0; nothing if not named.
             spot_eur_per_kwh: Price of what they lack; None is the utility's retail tariff.
-            supplier: Who sells it to them: the utility or a participant.
+            supplier: Who sells it to them: the utility or a third participant.
 
         Raises:
-            ContractError: Somebody is unknown, no tariff is known, or the condition is missing.
+            ContractError: Somebody is unknown, no tariff is known, the condition is missing, a
+                number is unusable, or the supplier is a party of what falls short.
         """
-        self.ledger.check_known(supplier, *available_kwh)
+        available = _numbers("available_kwh", available_kwh)
+        self.ledger.check_known(supplier, *available)
+        if supplier != "utility":
+            check_participant(supplier)
         due = [x for x in self.forwards.values() if x.delivery == self.period]
         if spot_eur_per_kwh is None:
             spot_eur_per_kwh = self._known_tariff().retail_eur_per_kwh
+        spot = _number("spot_eur_per_kwh", spot_eur_per_kwh)
         prices = [forward.formula.price(self._condition) for forward in due]
         has = dict.fromkeys(self.ledger.participants, 0.0)
-        for name, kwh in available_kwh.items():
-            if not 0.0 <= kwh < float("inf"):
+        for name, kwh in available.items():
+            if kwh < 0.0:
                 raise ContractError(f"{name} has {kwh} kWh to deliver; expected a number >= 0.")
             has[name] = kwh
         for forward in due:
             has[forward.buyer] += forward.volume_kwh
+        # All of it is found usable before the first payment.
+        messages: list[m.Message] = []
         for forward, price in zip(due, prices, strict=True):
-            seller, buyer = forward.seller, forward.buyer
-            own = min(forward.volume_kwh, has[seller])
-            has[seller] -= own
-            self._pay(m.Delivered(self.period, forward.id, seller, buyer, own, price))
+            of = self.period, forward.id, forward.seller, forward.buyer
+            own = min(forward.volume_kwh, has[forward.seller])
+            has[forward.seller] -= own
+            messages.append(m.Delivered(*of, own, price))
             lacks = forward.volume_kwh - own
             if lacks > 0.0:
-                self._pay(
-                    m.Shortfall(
-                        self.period, forward.id, seller, buyer, supplier, lacks, price,
-                        spot_eur_per_kwh,
-                    )
-                )  # fmt: skip
+                messages.append(m.Shortfall(*of, supplier, lacks, price, spot))
+        for message in messages:
+            self._pay(message)
+        self._record(m.DeliveriesSettled(self.period))
 
     def close(self, net_load_kwh: Mapping[str, float]) -> None:
         """End the period: meters are read, the utility settles the rest, options expire.
@@ -231,22 +313,28 @@ class ClearingHouse:
             net_load_kwh: Consumption less production by participant, kWh; 0 if not named.
 
         Raises:
-            ContractError: Somebody is unknown, a forward that is due was not settled, or there is
-                something to settle and no tariff.
+            ContractError: Somebody is unknown or no participant, a number is unusable, a forward
+                that is due was not settled, or there is something to settle and no tariff.
         """
-        self.ledger.check_known(*net_load_kwh)
+        loads = _numbers("net_load_kwh", net_load_kwh)
+        self.ledger.check_known(*loads)
+        for name in loads:
+            check_participant(name)
         due = [x.id for x in self.forwards.values() if x.delivery == self.period]
         if due:
             raise ContractError(f"forwards {', '.join(due)} are due; expected settle before close.")
+        messages: list[m.Message] = []
         for name in self.ledger.participants:
-            load = net_load_kwh.get(name, 0.0)
+            load = loads.get(name, 0.0)
             rest = load - self.ledger.energy_kwh[name]
             if load != 0.0:
-                self._record(m.Metered(self.period, name, load))
+                messages.append(m.Metered(self.period, name, load))
             if abs(rest) > _ROUNDING:
                 tariff = self._known_tariff()
                 price = tariff.retail_eur_per_kwh if rest > 0 else tariff.feed_in_eur_per_kwh
-                self._pay(m.UtilitySettled(self.period, name, rest, price))
+                messages.append(m.UtilitySettled(self.period, name, rest, price))
+        for message in messages:
+            self._pay(message)
         for option in [x for x in self.options.values() if x.expiry <= self.period]:
             self._record(m.OptionExpired(self.period, option.id, self.left_kwh[option.id]))
         self._record(m.PeriodClosed(self.period))
@@ -279,7 +367,7 @@ class ClearingHouse:
         self.ledger.check_known(*due)
         for account, eur in due.items():
             missing = self.ledger.missing_eur(account, eur)
-            if missing > _ROUNDING:
+            if missing > rounding_eur(eur):
                 self._record(m.Defaulted(self.period, account, missing))
         self._record(message)
         for name, owed in self.ledger.owed_eur.items():
@@ -311,11 +399,28 @@ class ClearingHouse:
             case m.OptionExpired(_, id):
                 del self.options[id], self.left_kwh[id]
             case m.Delivered(_, id, _, _, volume):
-                self._delivered = True
                 if volume >= self.forwards[id].volume_kwh:
                     del self.forwards[id]
             case m.Shortfall(_, id):
                 del self.forwards[id]
+            case m.DeliveriesSettled():
+                self._settled = True
             case m.PeriodClosed(period):
-                self.period, self._condition, self._delivered = period + 1, None, False
+                self.period, self._condition, self._settled = period + 1, None, False
         self.log.append(message)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if isinstance(value, str | bool) or not abs(number) <= LARGEST:
+        raise ContractError(f"{name} is {value!r}; expected a number of at most {LARGEST:g}.")
+    return number
+
+
+def _numbers(name: str, values: Any) -> dict[str, float]:
+    if not isinstance(values, Mapping):
+        raise ContractError(f"{name} is {values!r}; expected numbers by participant.")
+    return {key: _number(f"{name} of {key}", value) for key, value in values.items()}

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flexgym.envs.errors import ContractError, StateError
+from flexgym.envs.data.calendar import as_index
+from flexgym.envs.errors import ContractError
 from flexgym.envs.household.params import Floats
-from flexgym.envs.local_market.clearing import clear
-from flexgym.envs.local_market.contracts import PriceFormula
+from flexgym.envs.local_market.clearing import clear, rule_number
+from flexgym.envs.local_market.contracts import PriceFormula, check_supplement
+from flexgym.envs.saved_state import saved_array
 
 _FIXED = PriceFormula(0.0)
 _STATE = (
-    "forward_kwh", "forward_eur", "option_kwh", "strike_eur_per_kwh", "exercised_kwh",
-    "trades", "promised_kwh", "delivered_kwh",
+    "forward_kwh", "forward_eur", "option_kwh", "strike_eur_per_kwh", "exercised_kwh", "settled",
+    "promised_kwh", "delivered_kwh",
 )  # fmt: skip
 
 
@@ -55,8 +57,8 @@ class ContractBook:
         forward_eur: What is to be paid for it at the reference condition, EUR, same shape.
         option_kwh: Calls that can be exercised, same shape, kWh: held above 0, written below.
         strike_eur_per_kwh: Their strike, shape (T, m), EUR/kWh.
-        exercised_kwh: Exercised for this delivery, shape (m, n), kWh, signed likewise.
-        trades: Auctions in which each has bought or sold, shape (m, n).
+        exercised_kwh: Exercised of them so far, shape (T, m, n), kWh, signed likewise.
+        settled: Which periods are settled, shape (T,); nothing of them can be changed any more.
         promised_kwh: What each had to deliver in periods that are settled, shape (m, n), kWh.
         delivered_kwh: What it had of that, shape (m, n), kWh.
 
@@ -70,6 +72,7 @@ class ContractBook:
 
     Raises:
         ContractError: A number is no whole one in its range, or the supplement has a base.
+        OrderError: The rule is unknown.
     """
 
     def __init__(
@@ -85,13 +88,11 @@ class ContractBook:
             ("markets", markets), ("participants", participants), ("periods", periods),
             ("lead", lead),
         ):  # fmt: skip
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+            whole = as_index(value)
+            if whole is None or whole < 1:
                 raise ContractError(f"{name} is {value!r}; expected a whole number >= 1.")
-        if supplement.base_eur_per_kwh != 0.0:
-            raise ContractError(
-                f"the supplement's base is {supplement.base_eur_per_kwh} EUR/kWh; expected 0: the "
-                "auction finds the base."
-            )
+        rule_number(rule)
+        check_supplement(supplement)
         self.shape, self.periods, self.lead = (markets, participants), periods, lead
         self.rule, self.supplement = rule, supplement
         self.begin()
@@ -102,13 +103,14 @@ class ContractBook:
         self.forward_kwh, self.forward_eur = np.zeros(by_period), np.zeros(by_period)
         self.option_kwh = np.zeros(by_period)
         self.strike_eur_per_kwh = np.zeros(by_period[:2])
-        self.exercised_kwh = np.zeros(self.shape)
-        self.trades = np.zeros(self.shape, dtype=np.int64)
+        self.exercised_kwh = np.zeros(by_period)
+        self.settled = np.zeros(self.periods, dtype=bool)
         self.promised_kwh, self.delivered_kwh = np.zeros(self.shape), np.zeros(self.shape)
 
     def open(self, t: int) -> bool:
         """Whether something can be struck in period t: its delivery is within the episode."""
-        return t >= 0 and t + self.lead < self.periods
+        whole = as_index(t)
+        return whole is not None and whole >= 0 and whole + self.lead < self.periods
 
     def strike_forwards(
         self, t: int, price_eur_per_kwh: ArrayLike, volume_kwh: ArrayLike
@@ -124,8 +126,8 @@ class ContractBook:
             Traded volumes, kWh, and what will be paid at the reference condition, EUR, (m, n).
 
         Raises:
-            ContractError: The delivery is beyond the last period, or a shape is wrong.
-            OrderError: An order is not finite, or the rule is unknown.
+            ContractError: The delivery is beyond the last period or settled, or a shape is wrong.
+            OrderError: An order is not finite.
         """
         traded, paid = self._auction(t, price_eur_per_kwh, volume_kwh)
         self.forward_kwh[t + self.lead] += traded
@@ -153,15 +155,10 @@ class ContractBook:
         Raises:
             ContractError: The delivery is beyond the last period, there was an auction for it
                 already, a premium is negative, a strike not finite, or a shape is wrong.
-            OrderError: An order is not finite, or the rule is unknown.
+            OrderError: An order is not finite.
         """
-        strike = np.asarray(strike_eur_per_kwh, dtype=np.float64)
-        if strike.shape not in ((), self.shape[:1]) or not np.isfinite(strike).all():
-            raise ContractError(
-                f"strike_eur_per_kwh has shape {strike.shape}; expected () or {self.shape[:1]}, "
-                "finite numbers."
-            )
-        if (np.asarray(premium_eur_per_kwh) < 0.0).any():
+        strike = _numbers("strike_eur_per_kwh", strike_eur_per_kwh, (), self.shape[:1])
+        if (_numbers("premium_eur_per_kwh", premium_eur_per_kwh, self.shape) < 0.0).any():
             raise ContractError("a premium is negative; expected >= 0: a right without duty.")
         if self.open(t) and self.option_kwh[t + self.lead].any():
             raise ContractError(f"calls for period {t + self.lead} exist; expected one auction.")
@@ -171,47 +168,35 @@ class ContractBook:
         return traded, paid
 
     def exercise(self, t: int, share: ArrayLike) -> Floats:
-        """Exercise calls in the period of their delivery; nothing of them is left afterwards.
+        """Exercise calls for delivery in a period; what is left can be until it is settled.
 
         Args:
-            t: Period.
-            share: Share of what each holds, shape (m, n) or a number, in [0, 1]; writers' entries
-                do not count.
+            t: Period of delivery.
+            share: Share of what each still holds, shape (m, n) or a number, in [0, 1]; writers'
+                entries do not count.
 
         Returns:
-            Exercised volumes, shape (m, n), kWh: bought above 0, sold below.
+            Volumes exercised now, shape (m, n), kWh: bought above 0, sold below.
 
         Raises:
-            ContractError: There is no such period, or a share has a wrong shape or lies outside
-                [0, 1].
+            ContractError: There is no such period or it is settled, or a share has a wrong shape
+                or lies outside [0, 1].
         """
         self._check_period(t)
-        shares = np.asarray(share, dtype=np.float64)
-        if shares.shape not in ((), self.shape):
-            raise ContractError(f"share has shape {shares.shape}; expected () or {self.shape}.")
+        shares = _numbers("share", share, (), self.shape)
         if not ((shares >= 0.0) & (shares <= 1.0)).all():
             raise ContractError("a share to exercise lies outside [0, 1]; expected a part of 1.")
         held, written = self.option_kwh[t].clip(0.0), self.option_kwh[t].clip(max=0.0)
         used = shares * held
         wanted, all_written = used.sum(axis=1), -written.sum(axis=1)
         ratio = np.divide(wanted, all_written, out=np.zeros_like(wanted), where=all_written > 0.0)
-        self.exercised_kwh = used + written * ratio[:, None]
-        self.option_kwh[t] = 0.0
-        return self.exercised_kwh
-
-    def worth_exercising(self, t: int, spot_eur_per_kwh: ArrayLike) -> Floats:
-        """1 where a call's strike is below what the energy costs otherwise, else 0, (m, n).
-
-        Args:
-            t: Period.
-            spot_eur_per_kwh: What it costs otherwise, shape (m, n), (m, 1) or a number, EUR/kWh.
-        """
-        self._check_period(t)
-        cheaper = self.strike_eur_per_kwh[t][:, None] < np.asarray(spot_eur_per_kwh)
-        return np.broadcast_to(cheaper, self.shape).astype(np.float64)
+        now = used + written * ratio[:, None]
+        self.exercised_kwh[t] += now
+        self.option_kwh[t] -= now
+        return now
 
     def settle(self, t: int, need_kwh: ArrayLike, condition: ArrayLike | None = None) -> Settlement:
-        """Deliver and pay the contracts of a period.
+        """Deliver and pay the contracts of a period, once; what was not exercised is gone.
 
         Args:
             t: Period.
@@ -219,16 +204,12 @@ class ContractBook:
             condition: What was measured, shape (m,) or a number; may be None if prices are fixed.
 
         Raises:
-            ContractError: There is no such period, a shape is wrong, a number not finite, or the
-                condition is missing.
+            ContractError: There is no such period or it is settled, a shape is wrong, a number not
+                finite, or the condition is missing.
         """
         self._check_period(t)
-        need = np.asarray(need_kwh, dtype=np.float64)
-        if need.shape != self.shape or not np.isfinite(need).all():
-            raise ContractError(
-                f"need_kwh has shape {need.shape}; expected {self.shape}, finite numbers."
-            )
-        forward, called = self.forward_kwh[t], self.exercised_kwh
+        need = _numbers("need_kwh", need_kwh, self.shape)
+        forward, called = self.forward_kwh[t], self.exercised_kwh[t]
         forward_eur = self.forward_eur[t] + self._added(condition) * forward
         exercise_eur = self.strike_eur_per_kwh[t][:, None] * called
         sold = -(forward.clip(max=0.0) + called.clip(max=0.0))
@@ -237,8 +218,9 @@ class ContractBook:
         self.promised_kwh += sold
         self.delivered_kwh += sold - shortfall
         residual = need - forward - called
-        self.forward_kwh[t] = self.forward_eur[t] = 0.0
-        self.exercised_kwh = np.zeros(self.shape)
+        for positions in (self.forward_kwh, self.forward_eur, self.exercised_kwh, self.option_kwh):
+            positions[t] = 0.0
+        self.settled[t] = True
         return Settlement(residual, forward_eur, exercise_eur, shortfall)
 
     @property
@@ -258,15 +240,9 @@ class ContractBook:
         Raises:
             StateError: It is of another book.
         """
-        for name in _STATE:
-            shape = getattr(self, name).shape
-            if name not in saved or np.shape(saved[name]) != shape:
-                raise StateError(
-                    f"the contracts' {name} is not of shape {shape}; expected what save of a book "
-                    "with these options returned."
-                )
-        for name in _STATE:
-            setattr(self, name, np.array(saved[name], dtype=getattr(self, name).dtype))
+        arrays = {name: saved_array(saved, name, getattr(self, name)) for name in _STATE}
+        for name, array in arrays.items():
+            setattr(self, name, array)
 
     def _added(self, condition: ArrayLike | None) -> Floats | float:
         """What the condition adds to forwards, shape (m, 1) or a number, EUR/kWh."""
@@ -274,29 +250,43 @@ class ContractBook:
             return 0.0
         if condition is None:
             raise ContractError("condition is None; expected what was measured at delivery.")
-        measured = np.asarray(condition, dtype=np.float64)
-        if measured.shape not in ((), self.shape[:1]) or not np.isfinite(measured).all():
-            raise ContractError(
-                f"condition has shape {measured.shape}; expected () or {self.shape[:1]}, finite."
-            )
+        measured = _numbers("condition", condition, (), self.shape[:1])
         return np.reshape(self.supplement.supplement(measured), (-1, 1))
 
     def _auction(self, t: int, price: ArrayLike, volume: ArrayLike) -> tuple[Floats, Floats]:
         if not self.open(t):
             raise ContractError(
-                f"delivery would be in period {t + self.lead}; expected one below {self.periods}, "
-                "and no period before 0. Ask `open` first."
+                f"period is {t!r} and delivery {self.lead} later; expected one below "
+                f"{self.periods}, and no period before 0. Ask `open` first."
             )
+        self._check_period(t + self.lead)
         for name, values in (("price", price), ("volume", volume)):
             if np.shape(values) != self.shape:
                 raise ContractError(
                     f"{name} has shape {np.shape(values)}; expected {self.shape}, (markets, "
                     "participants)."
                 )
-        traded, paid = clear(price, volume, self.rule)
-        self.trades += traded != 0.0
-        return traded, paid
+        return clear(price, volume, self.rule)
 
     def _check_period(self, t: int) -> None:
-        if not 0 <= t < self.periods:
-            raise ContractError(f"period is {t}; expected 0 to {self.periods - 1}.")
+        whole = as_index(t)
+        if whole is None or not 0 <= whole < self.periods or self.settled[whole]:
+            raise ContractError(
+                f"period is {t!r}; expected a whole number from 0 to {self.periods - 1}, of a "
+                "period that is not settled."
+            )
+
+
+def _numbers(name: str, values: ArrayLike, *shapes: tuple[int, ...]) -> Floats:
+    """Values as finite numbers of one of some shapes, or a `ContractError`."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.array(None)
+    numbers = array.dtype.kind in "fiu"
+    if not numbers or array.shape not in shapes or not np.isfinite(array).all():
+        raise ContractError(
+            f"{name} is {array.dtype} of shape {array.shape}; expected finite numbers of shape "
+            f"{' or '.join(map(str, shapes))}."
+        )
+    return array.astype(np.float64)

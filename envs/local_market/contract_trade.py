@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flexgym.envs.errors import ContractError, StateError
+from flexgym.envs.data.calendar import as_index
+from flexgym.envs.errors import ContractError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.contract_book import ContractBook
-from flexgym.envs.local_market.contracts import PriceFormula
+from flexgym.envs.local_market.contracts import PriceFormula, check_supplement
 from flexgym.envs.local_market.observation import PRICE_SCALE
 from flexgym.envs.local_market.params import HOURS
+from flexgym.envs.saved_state import saved_array
 
 if TYPE_CHECKING:
     from flexgym.envs.local_market.simulation import LocalMarketSimulation
@@ -46,12 +49,16 @@ class ContractTerms:
     supplement: PriceFormula = field(default_factory=lambda: PriceFormula(0.0, reference=1.0))
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.lead, int) and not isinstance(self.lead, bool)
-        if not whole or not 1 <= self.lead < HOURS or not 0.0 <= self.strike_share <= 1.0:
+        lead, share = as_index(self.lead), self.strike_share
+        number = isinstance(share, Real) and not isinstance(share, bool)
+        if lead is None or not 1 <= lead < HOURS or not number or not 0.0 <= share <= 1.0:
             raise ContractError(
-                f"lead is {self.lead!r} and strike_share {self.strike_share}; expected 1 to "
+                f"lead is {self.lead!r} and strike_share {self.strike_share!r}; expected 1 to "
                 f"{HOURS - 1} hours and a share from 0 to 1."
             )
+        check_supplement(self.supplement)
+        object.__setattr__(self, "lead", lead)
+        object.__setattr__(self, "strike_share", float(share))
 
 
 class ContractTrade:
@@ -89,6 +96,11 @@ class ContractTrade:
             "call_kwh", "strike", "forward_price", "premium", "success_rate",
             *(f"forward_{k}_kwh" for k in range(1, self.terms.lead + 1)),
         )  # fmt: skip
+
+    @property
+    def made_of(self) -> str:
+        """Terms, which a saved state must agree with."""
+        return repr(self.terms)
 
     def begin(self) -> None:
         """Nothing is agreed yet."""
@@ -190,12 +202,8 @@ class ContractTrade:
         Raises:
             StateError: It is of other contracts.
         """
+        arrays = {
+            name: saved_array(saved, name, getattr(self, name)) for name in ("prices", "last")
+        }
         self.book.restore(saved)
-        for name in ("prices", "last"):
-            shape = getattr(self, name).shape
-            if np.shape(saved.get(name, ())) != shape:
-                raise StateError(
-                    f"the contracts' {name} is not of shape {shape}; expected what save of "
-                    "contracts with these terms returned."
-                )
-            setattr(self, name, np.array(saved[name], dtype=np.float64))
+        self.prices, self.last = arrays["prices"], arrays["last"]

@@ -8,43 +8,68 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from flexgym.envs.errors import ContractError
+from flexgym.envs.local_market.params import LARGEST
 
 RESERVED = ("utility", "network", "guarantee", "meters")
 """Accounts of the ledger that are no participants: who supplies the rest, who owns the wires, who
 stands in for those who cannot pay, and where energy goes that is used."""
 KINDS = ("call", "put")
+_POSITIVE = ("volume_kwh", "limit_eur", "fee_eur", "missing_eur", "repaid_eur")
 
 
 def check_fields(record: Any) -> None:
     """Raise `ContractError` unless a frozen record's names, periods and numbers are usable.
 
-    Fields of type ``str`` must not be empty, ``int`` must be whole and >= 0, ``float`` finite;
-    those that end in ``volume_kwh`` or ``limit_eur`` also >= 0, limits may be infinite.
+    Fields of type ``str`` must not be empty, ``int`` must be whole, ``float`` numbers, none beyond
+    `LARGEST`, or the record's ``largest`` if it has one. Periods, volumes, fees, limits and debts
+    must be >= 0; limits may be infinite. NumPy's numbers become Python's.
     """
-    kind = type(record).__name__
+    kind, largest = type(record).__name__, getattr(record, "largest", LARGEST)
     for field in fields(record):
         value, wanted = getattr(record, field.name), str(field.type)
         if value is None and "None" in wanted:
             continue
+        number: float = 0
         if wanted.startswith("str"):
             good, expected = isinstance(value, str) and bool(value), "a name"
         elif wanted.startswith("int"):
-            good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-            expected = "a whole number >= 0"
+            good = isinstance(value, Integral) and not isinstance(value, bool)
+            good = good and 0 <= value <= LARGEST  # type: ignore[operator]
+            expected = f"a whole number from 0 to {LARGEST:g}"
+            number = int(value) if good else 0  # type: ignore[arg-type]
         elif wanted.startswith("float"):
-            positive = field.name.endswith(("volume_kwh", "limit_eur"))
-            good = isinstance(value, int | float) and not isinstance(value, bool)
+            positive = field.name.endswith(_POSITIVE)
+            good = isinstance(value, Real) and not isinstance(value, bool)
+            endless = good and value == math.inf and "limit" in field.name
+            good = endless or (good and abs(value) <= largest)  # type: ignore[arg-type]
+            good = good and (value >= 0 or not positive)  # type: ignore[operator]
+            expected = f"a number of at most {largest:g}" + (", >= 0" if positive else "")
             number = float(value) if good else math.nan  # type: ignore[arg-type]
-            endless = number == math.inf and "limit" in field.name
-            good = (math.isfinite(number) or endless) and (number >= 0 or not positive)
-            expected = "a finite number" + (" >= 0" if positive else "")
         else:
             continue
         if not good:
             raise ContractError(f"{field.name} of {kind} is {value!r}; expected {expected}.")
+        if not wanted.startswith("str"):
+            object.__setattr__(record, field.name, number)
+
+
+def check_participant(name: str) -> None:
+    """Raise `ContractError` if a name is one of the market's own accounts."""
+    if name in RESERVED:
+        raise ContractError(
+            f"{name!r} is an account of the market; expected a participant, of another name than "
+            f"{', '.join(RESERVED)}."
+        )
+
+
+def check_contract(contract: object, kind: type) -> None:
+    """Raise `ContractError` unless a contract is of a kind."""
+    if not isinstance(contract, kind):
+        raise ContractError(f"got {contract!r}; expected a {kind.__name__} of `contracts`.")
 
 
 def check_parties(kind: str, first: str, second: str) -> None:
@@ -54,11 +79,7 @@ def check_parties(kind: str, first: str, second: str) -> None:
             f"{first!r} stands on both sides of a {kind}; expected two participants."
         )
     for name in (first, second):
-        if name in RESERVED:
-            raise ContractError(
-                f"{name!r} is an account of the market, no participant; expected other names than "
-                f"{', '.join(RESERVED)} on both sides of a {kind}."
-            )
+        check_participant(name)
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,15 @@ class PriceFormula:
         return self.base_eur_per_kwh + float(self.supplement(condition))
 
 
+def check_supplement(supplement: object) -> None:
+    """Raise `ContractError` unless it is a formula without a base, which an auction finds."""
+    check_contract(supplement, PriceFormula)
+    if supplement.base_eur_per_kwh != 0.0:  # type: ignore[attr-defined]
+        raise ContractError(
+            f"the supplement {supplement} has a base; expected 0: the auction finds the base."
+        )
+
+
 def _larger(a: Any, b: float) -> Any:
     import numpy as np
 
@@ -156,8 +186,7 @@ class Forward:
     def __post_init__(self) -> None:
         check_fields(self)
         check_parties("forward", self.seller, self.buyer)
-        if not isinstance(self.formula, PriceFormula):
-            raise ContractError(f"formula is {self.formula!r}; expected a PriceFormula.")
+        check_contract(self.formula, PriceFormula)
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,14 @@ class Terms:
         value: What a kWh that it needs is worth to it, at least ``feed_in``.
         cost: What a kWh that it gives away costs it, at most ``retail``.
         limit: The price at which the local market is as good as the utility, or as going without:
-            ``min(value, retail)`` of who needs, ``max(cost, feed_in)`` of who has left. Who must
-            buy what it sold forward has its retail price as limit, who has bought forward more
-            than it needs its feed-in price.
+            ``min(value, retail)`` of who needs, ``max(cost, feed_in)`` of who has left; after
+            contracts, of who still needs or still has some of that left. Where they turned the
+            position's sign, who must buy what it sold forward has its retail price as limit, who
+            has bought forward more than it needs its feed-in price. Where they made it larger, who
+            needs some and sold forward besides, or has some left and bought forward besides, has
+            two limits, of its own energy and of the contracts': an order has one price, and the
+            limit is that of its own energy, the more cautious. At it nobody loses, but may leave
+            to the utility what it could have traded a little better.
     """
 
     net_kwh: Floats

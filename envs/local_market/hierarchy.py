@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import OrderError, ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE, clear_books, rule_number
 from flexgym.envs.local_market.orders import checked_orders
+from flexgym.envs.local_market.params import LARGEST
 
 _NEGLIGIBLE = 1e-12
 
@@ -46,6 +49,12 @@ class Hierarchy:
     member: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        for name in ("parent", "member"):
+            given = getattr(self, name)
+            whole = [as_index(k) for k in given] if isinstance(given, Sequence) else [None]
+            if isinstance(given, str) or None in whole:
+                raise ScenarioError(f"{name} is {given!r}; expected whole numbers, nodes.")
+            object.__setattr__(self, name, tuple(whole))
         nodes = len(self.parent)
         roots = [k for k, above in enumerate(self.parent) if above == -1]
         good = len(roots) == 1 and all(-1 <= above < nodes for above in self.parent)
@@ -53,11 +62,16 @@ class Hierarchy:
             raise ScenarioError(
                 f"parent is {self.parent}; expected a tree: one -1, else the node above."
             )
-        fees = np.asarray(self.fee_eur_per_kwh, dtype=np.float64)
-        if fees.shape != (nodes,) or not (np.isfinite(fees).all() and (fees >= 0.0).all()):
+        try:
+            fees = np.asarray(self.fee_eur_per_kwh)
+            good = fees.dtype.kind in "fiu" and fees.shape == (nodes,)
+        except ValueError:
+            good, fees = False, np.empty(0)
+        if not good or not ((fees >= 0.0) & (fees <= LARGEST)).all():
             raise ScenarioError(
                 f"fee_eur_per_kwh is {self.fee_eur_per_kwh}; expected {nodes} numbers >= 0."
             )
+        object.__setattr__(self, "fee_eur_per_kwh", tuple(fees.astype(np.float64).tolist()))
         if not self.member or not all(0 <= k < nodes for k in self.member):
             raise ScenarioError(
                 f"member is {self.member}; expected a node, 0 to {nodes - 1}, of each participant."
@@ -79,9 +93,10 @@ class Hierarchy:
             count: Of neighbourhoods; 1 has no level above it.
             fee_eur_per_kwh: Of crossing from one to the root, and from the root.
         """
-        if not 1 <= count <= participants:
+        if as_index(count) is None or not 1 <= count <= participants:
             raise ScenarioError(
-                f"neighbourhoods is {count}; expected 1 to {participants}, the participants."
+                f"neighbourhoods is {count!r}; expected a whole number from 1 to {participants}, "
+                "the participants."
             )
         if count == 1:
             return cls((-1,), (fee_eur_per_kwh,), (0,) * participants)
@@ -212,10 +227,23 @@ def _left(volume: Floats, traded: Floats) -> Floats:
 
 
 def _posted(wholesale: Sequence[ArrayLike], m: int) -> tuple[Floats, Floats]:
+    buys, sells = posted_prices(wholesale)
+    if not {len(buys), len(sells)} <= {1, m}:
+        raise OrderError(f"wholesale is {wholesale!r}; expected one pair of prices, or {m}.")
+    return buys, sells
+
+
+def posted_prices(wholesale: Any) -> tuple[Floats, Floats]:
+    """Prices at which a wholesaler buys and sells, each shape (k, 1), EUR/kWh.
+
+    Raises:
+        OrderError: They are none, not finite, or cross.
+    """
     try:
         buys, sells = (np.asarray(x, dtype=np.float64).reshape(-1, 1) for x in wholesale)
-        good = {len(buys), len(sells)} <= {1, m} and bool((buys <= sells).all())
-        good = good and bool(np.isfinite(buys).all() and np.isfinite(sells).all())
+        good = bool(
+            (buys <= sells).all() and (np.abs(np.concatenate([buys, sells])) <= LARGEST).all()
+        )
     except (TypeError, ValueError):
         good, buys, sells = False, np.empty(0), np.empty(0)
     if not good:

@@ -12,6 +12,7 @@ from flexgym.envs.errors import ContractError
 from flexgym.envs.local_market import messages as m
 from flexgym.envs.local_market.clearing import pair_trades
 from flexgym.envs.local_market.ledger import Ledger
+from flexgym.envs.local_market.play import names
 from flexgym.envs.local_market.rating import Rating, Ratings
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
 
@@ -39,10 +40,10 @@ class Journal:
                 f"got row {row} of {market.n} markets, with contracts: "
                 f"{market.contracts is not None}; expected one of them, without."
             )
-        self.names = tuple(f"participant_{i + 1}" for i in range(market.participants))
+        self.names = tuple(names(market.participants))
         self.log: list[m.Message] = []
         self.ledger, self._ratings = Ledger(), Ratings()
-        self._market, self._row = market, row
+        self._market, self._row, self._noted = market, row, market.t - 1
         for name in self.names:
             self._write(m.ParticipantJoined(market.t, name, float("inf")))
 
@@ -52,8 +53,18 @@ class Journal:
         return self._ratings.of
 
     def note(self) -> None:
-        """Write down the hour that was just played, once after each step."""
+        """Write down the hour that was just played, once after each step.
+
+        Raises:
+            ContractError: It is written down already, or one before it was left out.
+        """
         market, row = self._market, self._row
+        if market.t - 1 != self._noted + 1:
+            raise ContractError(
+                f"hour {market.t - 1} was played last and hour {self._noted} noted; expected to "
+                "note every hour once. Call note after each step, and begin a journal a day."
+            )
+        self._noted += 1
         t, days, names = market.t - 1, market.days, self.names
         found, now = market.clearing, {k: x[row] for k, x in market.accounts.items()}
         tariff = days.import_eur_per_kwh[t, row], days.export_eur_per_kwh[t, row]

@@ -10,7 +10,10 @@ from flexgym.envs.errors import ContractError
 from flexgym.envs.local_market import messages as m
 from flexgym.envs.local_market.contracts import RESERVED
 
-_ROUNDING = 1e-9
+
+def rounding_eur(amount_eur: float) -> float:
+    """What may be missing of an amount because numbers are rounded, EUR."""
+    return 1e-9 + 1e-12 * abs(amount_eur)
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,11 @@ class Ledger:
         """Post a message; nothing happens if it is refused.
 
         Raises:
-            ContractError: An account is unknown or joins twice, a payment exceeds a credit limit
-                by more than rounding, or more is repaid than owed.
+            ContractError: It is no message, an account is unknown or joins twice, a payment
+                exceeds a credit limit by more than rounding, or more is repaid than owed.
         """
+        if not isinstance(message, m.Message):
+            raise ContractError(f"got {message!r}; expected a message of the market.")
         if isinstance(message, m.ParticipantJoined):
             self._join(message)
             return
@@ -125,13 +130,11 @@ class Ledger:
             self.check_known(posting.giver, posting.taker)
         if not isinstance(message, m.DebtRepaid | m.Defaulted):
             self._check_credit(message)
-        elif message.participant in RESERVED:
-            raise ContractError(f"{message.participant!r} is no participant and owes nothing.")
         elif isinstance(message, m.Defaulted):
             self.owed_eur[message.participant] += message.missing_eur
         else:
             left = self.owed_eur[message.participant] - message.repaid_eur
-            if not (message.repaid_eur >= 0.0 and left >= -_ROUNDING):
+            if left < -rounding_eur(message.repaid_eur):
                 raise ContractError(
                     f"{message.participant} repays {message.repaid_eur} EUR; expected 0 to "
                     f"{self.owed_eur[message.participant]}, what it owes."
@@ -146,7 +149,7 @@ class Ledger:
     def check_known(self, *accounts: str) -> None:
         """Raise `ContractError` unless all are accounts."""
         for account in accounts:
-            if account not in self.cash_eur:
+            if not isinstance(account, str) or account not in self.cash_eur:
                 raise ContractError(
                     f"{account!r} is unknown; expected a participant that has joined, one of "
                     f"{', '.join(self.participants) or '(nobody yet)'}. Let it join first."
@@ -162,7 +165,7 @@ class Ledger:
     def _check_credit(self, message: m.Message) -> None:
         for account, due in outflows(message).items():
             missing = self.missing_eur(account, due)
-            if missing > _ROUNDING:
+            if missing > rounding_eur(due):
                 raise ContractError(
                     f"{account} lacks {missing:g} EUR of {due:g} within its credit limit; expected "
                     "a Defaulted message before, by which the guarantee lends it."

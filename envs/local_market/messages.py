@@ -16,14 +16,19 @@ from flexgym.envs.local_market.contracts import (
     Forward,
     Option,
     PriceFormula,
+    check_contract,
     check_fields,
+    check_participant,
     check_parties,
 )
+from flexgym.envs.local_market.params import LARGEST
 
 VERSION = 1
 FORMAT = "flexgym.local-market-message"
 GENERATION, MARKET, GRID, USER = LEVELS = ("generation", "market", "grid", "user")
 PRODUCTS = ("spot", "forward", "option")
+_SUM = LARGEST**3
+"""Largest sum of products of prices and volumes, in messages that do not come from outside."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,21 @@ class Message:
 
     source: ClassVar[str] = MARKET
     target: ClassVar[str] = MARKET
+    largest: ClassVar[float] = LARGEST
     period: int
 
     def __post_init__(self) -> None:
         check_fields(self)
+        participant = getattr(self, "participant", None)
+        if participant is not None:
+            check_participant(participant)
 
 
 @dataclass(frozen=True)
 class ParticipantJoined(Message):
     """Somebody opens an account; its cash may fall to minus the limit."""
 
-    source, target = USER, MARKET
+    source, target, largest = USER, MARKET, _SUM
     participant: str
     credit_limit_eur: float
 
@@ -94,11 +103,19 @@ class PricePublished(Message):
     An end of the interval is None where a side of the book is empty.
     """
 
-    source, target = MARKET, USER
+    source, target, largest = MARKET, USER, _SUM
     product: str
     volume_kwh: float
     low_eur_per_kwh: float | None
     high_eur_per_kwh: float | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.low_eur_per_kwh, self.high_eur_per_kwh
+        if low is not None and high is not None and low > high:
+            raise ContractError(
+                f"prices from {low} to {high} EUR/kWh are none; expected low <= high."
+            )
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,10 @@ class ForwardStruck(Message):
     source, target = MARKET, USER
     forward: Forward
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_contract(self.forward, Forward)
+
 
 @dataclass(frozen=True)
 class OptionSold(Message):
@@ -130,6 +151,10 @@ class OptionSold(Message):
 
     source, target = MARKET, USER
     option: Option
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_contract(self.option, Option)
 
 
 @dataclass(frozen=True)
@@ -139,6 +164,10 @@ class OptionExercised(Message):
     source, target = USER, MARKET
     option: str
     forward: Forward
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_contract(self.forward, Forward)
 
 
 @dataclass(frozen=True)
@@ -161,10 +190,17 @@ class Delivered(Message):
     volume_kwh: float
     price_eur_per_kwh: float
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_parties("delivery", self.seller, self.buyer)
+
 
 @dataclass(frozen=True)
 class Shortfall(Message):
-    """A seller lacked what it promised: it buys at spot from ``supplier``; the buyer gets it."""
+    """A seller lacked what it promised: it buys at spot from ``supplier``; the buyer gets it.
+
+    The supplier is the utility or a third participant.
+    """
 
     source, target = GRID, MARKET
     contract: str
@@ -174,6 +210,24 @@ class Shortfall(Message):
     volume_kwh: float
     price_eur_per_kwh: float
     spot_eur_per_kwh: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_parties("delivery", self.seller, self.buyer)
+        if self.supplier != "utility":
+            check_participant(self.supplier)
+        if self.supplier in (self.seller, self.buyer):
+            raise ContractError(
+                f"{self.supplier!r} is to supply what {self.seller!r} owes {self.buyer!r}; "
+                "expected the utility or a third participant."
+            )
+
+
+@dataclass(frozen=True)
+class DeliveriesSettled(Message):
+    """All contracts that were due in the period are settled; none can be exercised for it."""
+
+    source, target = GRID, MARKET
 
 
 @dataclass(frozen=True)
@@ -189,7 +243,7 @@ class Metered(Message):
 class UtilitySettled(Message):
     """The rest of a period at the utility's tariff; a positive amount is bought from it."""
 
-    source, target = MARKET, GENERATION
+    source, target, largest = MARKET, GENERATION, _SUM
     participant: str
     bought_kwh: float
     price_eur_per_kwh: float
@@ -199,7 +253,7 @@ class UtilitySettled(Message):
 class FeePaid(Message):
     """What the network gets for carrying a trade to the next level."""
 
-    source, target = MARKET, GRID
+    source, target, largest = MARKET, GRID, _SUM
     participant: str
     fee_eur: float
 
@@ -208,7 +262,7 @@ class FeePaid(Message):
 class Defaulted(Message):
     """Somebody cannot pay what is due now; the guarantee lends it what is missing."""
 
-    source, target = MARKET, USER
+    source, target, largest = MARKET, USER, _SUM
     participant: str
     missing_eur: float
 
@@ -217,7 +271,7 @@ class Defaulted(Message):
 class DebtRepaid(Message):
     """Somebody pays back to the guarantee as soon as its cash is positive."""
 
-    source, target = MARKET, USER
+    source, target, largest = MARKET, USER, _SUM
     participant: str
     repaid_eur: float
 
@@ -233,8 +287,8 @@ MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
         ParticipantJoined, TariffQuoted, ConditionMeasured, OrderPosted, PricePublished, SpotTraded,
-        ForwardStruck, OptionSold, OptionExercised, OptionExpired, Delivered, Shortfall, Metered,
-        UtilitySettled, FeePaid, Defaulted, DebtRepaid, PeriodClosed,
+        ForwardStruck, OptionSold, OptionExercised, OptionExpired, Delivered, Shortfall,
+        DeliveriesSettled, Metered, UtilitySettled, FeePaid, Defaulted, DebtRepaid, PeriodClosed,
     )
 }  # fmt: skip
 """Every type by name."""
@@ -255,21 +309,21 @@ def from_json(text: str) -> Message:
     """
     try:
         found = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ContractError(
             f"got text that is no JSON ({error}); expected that of to_json."
         ) from None
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise ContractError(f"got JSON of another format; expected an object of format {FORMAT!r}.")
     version, kind = found.pop("version", None), found.pop("kind", None)
-    if type(version) is not int or version != VERSION or kind not in MESSAGES:
+    if type(version) is not int or version != VERSION or str(kind) not in MESSAGES:
         raise ContractError(
             f"got a {kind!r} of version {version}; expected one of {', '.join(MESSAGES)} of "
             f"version {VERSION}. Read it with the flexgym that wrote it."
         )
     try:
-        return MESSAGES[kind](**{key: _field(key, value) for key, value in found.items()})
-    except (TypeError, KeyError) as error:
+        return MESSAGES[str(kind)](**{key: _field(key, value) for key, value in found.items()})
+    except (TypeError, KeyError, AttributeError) as error:
         raise ContractError(f"got a {kind} with other fields than expected ({error}).") from None
 
 

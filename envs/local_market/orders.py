@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from flexgym.envs.errors import OrderError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.local_market.params import LARGEST
 
 
 def checked_orders(price: ArrayLike, volume: ArrayLike) -> tuple[Floats, Floats]:
@@ -27,19 +28,20 @@ def checked_orders(price: ArrayLike, volume: ArrayLike) -> tuple[Floats, Floats]
         Both as float64, shape (m, n).
 
     Raises:
-        OrderError: Shapes differ, there is nobody, or a number is none or not finite.
+        OrderError: Shapes differ, there is nobody, or a number is none, not finite or beyond
+            `LARGEST`.
     """
     arrays = []
     for name, values in (("price", price), ("volume", volume)):
         try:
             array = np.asarray(values)
-            good = array.dtype.kind in "fiu" and np.isfinite(array).all()
+            good = array.dtype.kind in "fiu" and (np.abs(array, dtype=float) <= LARGEST).all()
         except (TypeError, ValueError):
             good = False
         if not good:
             raise OrderError(
-                f"{name} holds {values!r}; expected finite numbers. Give who has no order the "
-                "volume 0 and any price."
+                f"{name} holds {values!r}; expected finite numbers, of at most {LARGEST:g}. "
+                "Give who has no order the volume 0 and any price."
             )
         arrays.append(np.ascontiguousarray(array, dtype=np.float64))
     of_price, of_volume = arrays

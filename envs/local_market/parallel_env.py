@@ -94,9 +94,11 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         Raises:
             ScenarioError: There is no such day.
         """
+        if options is not None and not isinstance(options, Mapping):
+            raise ScenarioError(f"options is {options!r}; expected a mapping such as {{'day': 3}}.")
+        ours = {key: value for key, value in (options or {}).items() if key == "day"}
         if seed is not None or self.np_random is None:
             self.np_random = seeding.np_random(seed)[0]
-        ours = {key: value for key, value in (options or {}).items() if key == "day"}
         self.play.begin([self.np_random], ours)
         self.agents = self.possible_agents[:]
         return self._observations(), {agent: {} for agent in self.agents}
@@ -118,9 +120,11 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         """
         if not self.agents:
             raise ActionError("step was called before a day or after its end; call reset first.")
+        if not isinstance(actions, Mapping):
+            raise ActionError(f"actions are {type(actions).__name__}; expected a dict by agent.")
         if set(actions) != set(self.agents):
             missing = sorted(set(self.agents) - set(actions))
-            unknown = sorted(set(actions) - set(self.agents))
+            unknown = sorted(set(actions) - set(self.agents), key=str)
             raise ActionError(
                 f"actions miss {missing[:3]} and have unknown {unknown[:3]}; expected one for each "
                 f"of {len(self.agents)} agents."
@@ -161,7 +165,7 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
         """Everything needed to go on from here, between two hours."""
         if self.np_random is None:
             raise ActionError("save_state was called before a day; call reset first.")
-        return {**self.play.market.save(), "rng": [self.np_random.bit_generator.state]}
+        return {**self.play.save(), "rng": [self.np_random.bit_generator.state]}
 
     def restore_state(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `save_state` returned, identically.
@@ -170,7 +174,7 @@ class LocalMarketParallelEnv(ParallelEnv[str, np.ndarray, np.ndarray]):
             StateError: It is of an environment with other options.
         """
         (rng,) = generators_of(saved, 1)
-        self.play.market.restore(saved)
+        self.play.restore(saved)
         self.np_random = rng
         self.agents = [] if self.play.done else self.possible_agents[:]
 

@@ -12,6 +12,10 @@ HOURS = 24
 RULES = ("pay-as-bid", "uniform", "mid-price")
 """Who pays what; see `flexgym.envs.local_market.clearing`."""
 
+LARGEST = 1e9
+"""Largest amount that an order, a contract or a message may name, in EUR/kWh or kWh: far beyond any
+that is meant, and products and sums of many of them are still finite."""
+
 Range = tuple[float, float]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any
@@ -11,12 +11,20 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from flexgym.envs.data.calendar import as_index
-from flexgym.envs.errors import ScenarioError
+from flexgym.envs.errors import (
+    ActionError,
+    FlexgymError,
+    OrderError,
+    ScenarioError,
+    StateError,
+)
+from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.clearing import MIDDLE
 from flexgym.envs.local_market.contract_trade import ContractTerms, ContractTrade
 from flexgym.envs.local_market.dynamics import actions_from_orders
 from flexgym.envs.local_market.observation import OBSERVATION_LIMIT
+from flexgym.envs.local_market.orders import checked_orders
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
 
@@ -92,7 +100,7 @@ class LocalMarketPlay:
         everybody = names(scenario.participants)
         self.seats = _seats(learners, everybody)
         self.agents = [everybody[k] for k in self.seats]
-        self._all = len(self.seats) == len(everybody)
+        self._all = self.seats == list(range(len(everybody)))  # in this order, too
         self._others = truthful if others is None else _found(others)
 
     @property
@@ -118,19 +126,67 @@ class LocalMarketPlay:
         self.market.begin(rngs, options)
 
     def step(self, actions: np.ndarray) -> None:
-        """Play an hour with the learners' actions, shape (m, agents * entries)."""
-        market, given = self.market, np.asarray(actions)
-        if self._all or market.done:
-            market.step(given)
-            return
+        """Play an hour with the learners' actions, shape (m, agents * entries).
+
+        Raises:
+            ActionError: Wrong shape, not a number, or outside [-1, 1]; or the day is over.
+            OrderError: Others' orders are none.
+        """
+        market, given = self.market, as_numbers(actions)
         shape = (self.n, market.participants, market.actions)
-        price, share = self._others(market)
+        if given.size != self.n * len(self.seats) * market.actions or len(given) != self.n:
+            raise ActionError(
+                f"actions have shape {given.shape}; expected {(self.n, len(self.seats), shape[2])}."
+            )
+        if self._all or market.done:
+            market.step(given.reshape(self.n, len(self.seats), -1))
+            return
+        price, share = self._behave()
         everybody = np.empty(shape)
         everybody[..., :2] = actions_from_orders(market.hour, price, share)
         if market.contracts is not None:
             everybody[..., 2:] = market.contracts.idle
         everybody[:, self.seats] = given.reshape(self.n, len(self.seats), -1)
         market.step(everybody)
+
+    def _behave(self) -> tuple[Floats, Floats]:
+        """Orders of the others, checked: prices and shares, each (m, n)."""
+        market = self.market
+        try:
+            price, share = self._others(market)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, FlexgymError):
+                raise
+            raise OrderError(
+                f"others cannot be asked ({error}); expected a function of the market that returns "
+                "prices and shares."
+            ) from error
+        prices, shares = checked_orders(price, share)
+        wanted = (self.n, market.participants)
+        if prices.shape != wanted or not ((shares >= 0.0) & (shares <= 1.0)).all():
+            raise OrderError(
+                f"others gave prices of shape {prices.shape} and shares from {shares.min()} to "
+                f"{shares.max()}; expected shape {wanted} and shares from 0 to 1."
+            )
+        return prices, shares
+
+    def save(self) -> dict[str, Any]:
+        """Everything needed to go on from here, without the generators."""
+        return {**self.market.save(), "seats": tuple(self.seats)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `save` returned, identically.
+
+        Raises:
+            StateError: It is of an environment with other options, or damaged.
+        """
+        seats = saved.get("seats") if isinstance(saved, Mapping) else None
+        if not isinstance(seats, tuple) or seats != tuple(self.seats):
+            raise StateError(
+                f"the state is of learners in the seats {seats}; expected {tuple(self.seats)}. "
+                "Restore into an environment made with the same options."
+            )
+        self.market.restore(saved)
 
     def observe(self) -> np.ndarray:
         """What the learners see, shape (m, agents, entries), float32."""
@@ -153,8 +209,9 @@ def _seats(learners: int | Sequence[str] | None, everybody: list[str]) -> list[i
     if count is not None and 1 <= count <= n:
         return list(range(count))
     chosen = list(learners) if isinstance(learners, Sequence) else []
-    good = not isinstance(learners, str) and chosen and len(set(chosen)) == len(chosen)
-    if not good or not set(chosen) <= set(everybody):
+    good = not isinstance(learners, str) and chosen
+    good = good and all(chosen.count(name) == 1 for name in chosen)
+    if not good or not all(name in everybody for name in chosen):
         raise ScenarioError(
             f"learners is {learners!r}; expected a number from 1 to {n}, different names from "
             f"{everybody[0]} to {everybody[-1]}, or None for all."
@@ -163,7 +220,7 @@ def _seats(learners: int | Sequence[str] | None, everybody: list[str]) -> list[i
 
 
 def _found(others: Behaviour | str) -> Behaviour:
-    if callable(others):
+    if callable(others) and not isinstance(others, type):
         return others
     try:
         module, name = others.split(":")
@@ -173,7 +230,9 @@ def _found(others: Behaviour | str) -> Behaviour:
             f"others is {others!r} ({error}); expected a function of the market, or "
             "'module:function'."
         ) from error
-    return behaviour
+    if not callable(behaviour):
+        raise ScenarioError(f"others {others!r} is {behaviour!r}; expected a function.")
+    return behaviour  # type: ignore[return-value]
 
 
 def _contracts(wanted: Any, markets: int, participants: int, rule: str) -> ContractTrade | None:

@@ -17,7 +17,7 @@ class Rating:
     as success is ours: to deliver what was promised, and to pay what was due.
 
     Attributes:
-        trades: Spot trades, forwards and options entered, on either side.
+        trades: Spot trades, forwards and options of more than 0 kWh entered, on either side.
         promised_kwh: Volume it had to deliver in periods that are over, kWh.
         delivered_kwh: What it delivered of that itself, kWh.
         due_eur: What it had to pay, EUR.
@@ -53,12 +53,12 @@ class Ratings:
             case m.ParticipantJoined(_, name):
                 self.of[name] = Rating()
             case m.SpotTraded(_, seller, buyer, volume):
-                self._trade(seller, buyer)
+                self._trade(volume, seller, buyer)
                 self._deliver(seller, volume, volume)
             case m.ForwardStruck(_, forward):
-                self._trade(forward.seller, forward.buyer)
+                self._trade(forward.volume_kwh, forward.seller, forward.buyer)
             case m.OptionSold(_, option):
-                self._trade(option.writer, option.holder)
+                self._trade(option.volume_kwh, option.writer, option.holder)
             case m.Delivered(_, _, seller, _, volume):
                 self._deliver(seller, volume, volume)
             case m.Shortfall(_, _, seller, _, _, volume):
@@ -70,9 +70,9 @@ class Ratings:
                 if account not in RESERVED:
                     self.of[account].due_eur += due
 
-    def _trade(self, *parties: str) -> None:
+    def _trade(self, volume_kwh: float, *parties: str) -> None:
         for name in parties:
-            self.of[name].trades += 1
+            self.of[name].trades += volume_kwh > 0.0
 
     def _deliver(self, seller: str, promised_kwh: float, delivered_kwh: float) -> None:
         self.of[seller].promised_kwh += promised_kwh

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.envs.household.scenario import PV_YIELD
 from flexgym.envs.local_market.hierarchy import Hierarchy
-from flexgym.envs.local_market.params import HOURS, Limits
+from flexgym.envs.local_market.params import HOURS, LARGEST, Limits
 from flexgym.envs.uncertainty import Uncertainty, pick, realised_pv
 
 Ints = NDArray[np.int64]
@@ -126,17 +128,23 @@ class LocalMarketScenario:
             raise ScenarioError(
                 f"participants is {self.participants!r}; expected 1 to {MOST_PARTICIPANTS}."
             )
+        if not isinstance(self.limits, Limits) or not isinstance(self.hierarchy, Hierarchy):
+            raise ScenarioError(
+                f"limits is {self.limits!r} and the hierarchy {self.hierarchy!r}; expected Limits "
+                "and a Hierarchy of flexgym.envs.local_market."
+            )
         if self.hierarchy.participants != n:
             raise ScenarioError(
                 f"the hierarchy has {self.hierarchy.participants} members; expected {n}, the "
                 "participants."
             )
-        if self.split not in HOUSE_SEEDS:
+        if not isinstance(self.split, str) or self.split not in HOUSE_SEEDS:
             raise ScenarioError(
                 f"split is {self.split!r}; expected one of {', '.join(HOUSE_SEEDS)}."
             )
         margin = self.wholesale_margin_eur_per_kwh
-        if margin is not None and not 0.0 <= margin < np.inf:
+        number = isinstance(margin, Real) and not isinstance(margin, bool)
+        if margin is not None and not (number and 0.0 <= margin <= LARGEST):
             raise ScenarioError(
                 f"wholesale_margin_eur_per_kwh is {margin}; expected a number >= 0 or None."
             )
@@ -197,7 +205,7 @@ class LocalMarketScenario:
         Raises:
             ScenarioError: An option is unknown, empty or out of range.
         """
-        if split not in HOUSE_SEEDS:
+        if not isinstance(split, str) or split not in HOUSE_SEEDS:
             raise ScenarioError(f"split is {split!r}; expected one of {', '.join(HOUSE_SEEDS)}.")
         tariff = synthetic_prices() if prices is None else prices
         if not isinstance(tariff, Prices):
@@ -220,9 +228,22 @@ class LocalMarketScenario:
                 )
             tree = Hierarchy.neighbourhoods(n, count, fee_eur_per_kwh)
         return cls(
-            participants, split, chosen, tariff, limits or Limits(), tree,
+            participants, split, chosen, tariff, Limits() if limits is None else limits, tree,
             Uncertainty.named(uncertainty), wholesale_margin_eur_per_kwh,
         )  # fmt: skip
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen digits that change with anything of which days are made."""
+        digest = sha256(self.days.tobytes())
+        digest.update(self._hourly.tobytes())
+        tree = self.hierarchy
+        parts = (
+            int(self.participants), self.split, self.limits, self.uncertainty,
+            tree.parent, tree.fee_eur_per_kwh, tree.member, self.wholesale_margin_eur_per_kwh,
+        )  # fmt: skip
+        digest.update(repr(parts).encode())
+        return digest.hexdigest()[:16]
 
     @property
     def draws(self) -> int:

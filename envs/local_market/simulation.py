@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flexgym.envs.data.calendar import one_or_several
+from flexgym.envs.data.calendar import as_index, one_or_several
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
@@ -22,8 +22,10 @@ from flexgym.envs.local_market.dynamics import (
     terms,
 )
 from flexgym.envs.local_market.hierarchy import clear_tree
+from flexgym.envs.local_market.orders import checked_orders
 from flexgym.envs.local_market.params import HOURS
 from flexgym.envs.local_market.scenario import LocalMarketScenario, MarketDays
+from flexgym.envs.saved_state import saved_array
 
 SPOT_ACTIONS = 2
 _SAVED = ("uniform", "last", "totals")
@@ -40,6 +42,11 @@ class Contracts(Protocol):
 
     idle: tuple[float, ...]
     observation_names: tuple[str, ...]
+
+    @property
+    def made_of(self) -> str:
+        """Terms, which a saved state must agree with."""
+        ...
 
     def begin(self) -> None:
         """Nothing is agreed yet."""
@@ -90,6 +97,7 @@ class LocalMarketSimulation:
         reward: What each got in the last hour, shape (m, n), EUR.
         accounts: `ITEMS` and `AMOUNTS` of the last hour, each shape (m, n).
         totals: Their sums over the hours so far, shape (items and amounts, m, n).
+        memory: What policies keep of the day, arrays by name; saved with it, forgotten at its end.
 
     Args:
         scenario: The neighbourhood.
@@ -121,7 +129,7 @@ class LocalMarketSimulation:
 
     def __getattr__(self, name: str) -> Any:
         # Properties end here, too, when they need what is not there.
-        if name in (*_SAVED, "days", "hour", *_PLAYED):
+        if name in (*_SAVED, "memory", "days", "hour", *_PLAYED):
             raise ResetNeededError(f"{name} is not there before it is played; reset and step.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -150,10 +158,14 @@ class LocalMarketSimulation:
         Raises:
             ScenarioError: An option is unknown or out of range.
         """
+        if options is not None and not isinstance(options, Mapping):
+            raise ScenarioError(f"options is {options!r}; expected a mapping such as {{'day': 3}}.")
         known = dict(options or {})
         day = known.pop("day", None)
         if known:
-            raise ScenarioError(f"got the reset options {sorted(known)}; expected day, or none.")
+            raise ScenarioError(
+                f"got the reset options {sorted(map(str, known))}; expected day, or none."
+            )
         chosen = None
         if day is not None:
             chosen = one_or_several(day)
@@ -171,6 +183,7 @@ class LocalMarketSimulation:
         shape = (self.n, self.participants)
         none, endless = np.zeros(shape), np.full(shape, np.inf)
         self.last = np.stack([none, none, -endless, endless])
+        self.memory: dict[str, Floats] = {}
         self.totals: Floats = np.zeros((len(ITEMS) + len(AMOUNTS), *shape))
         for name in _PLAYED:
             self.__dict__.pop(name, None)
@@ -243,22 +256,26 @@ class LocalMarketSimulation:
 
         Raises:
             ActionError: A share lies outside [0, 1], an entry outside [-1, 1], or the day is over.
-            OrderError: A price is none.
+            OrderError: A price is none, or prices have another shape.
         """
-        part = np.broadcast_to(share, (self.n, self.participants))
-        if self.done or not ((part >= 0.0) & (part <= 1.0)).all():
-            raise ActionError("a share lies outside [0, 1], or the day is over; reset first.")
-        idle = () if self.contracts is None else self.contracts.idle
-        if agreed is None:
-            agreed = np.broadcast_to(np.array(idle), (*part.shape, len(idle)))
-        elif agreed.shape != (*part.shape, len(idle)) or not (np.abs(agreed) <= 1.0).all():
+        part, shape = as_numbers(share), (self.n, self.participants)
+        if self.done or part.shape not in ((), shape) or not ((part >= 0) & (part <= 1)).all():
             raise ActionError(
-                f"the contracts' entries have shape {agreed.shape}; expected "
-                f"{(*part.shape, len(idle))}, numbers in [-1, 1]."
+                f"the share has shape {part.shape} or lies outside [0, 1], or the day is over; "
+                f"expected a number or shape {shape}. At the end reset."
             )
-        due = self._deliver(agreed)
-        volume = part * self.hour.position_kwh
-        return self._play(np.asarray(price, dtype=np.float64), volume, due, agreed)
+        prices, part = checked_orders(price, np.broadcast_to(part, shape))
+        idle = () if self.contracts is None else self.contracts.idle
+        entries = as_numbers(
+            np.broadcast_to(idle, (*shape, len(idle))) if agreed is None else agreed
+        )
+        if entries.shape != (*shape, len(idle)) or not (np.abs(entries) <= 1.0).all():
+            raise ActionError(
+                f"the contracts' entries have shape {entries.shape}; expected "
+                f"{(*shape, len(idle))}, numbers in [-1, 1]."
+            )
+        due = self._deliver(entries)
+        return self._play(prices, part * self.hour.position_kwh, due, entries)
 
     def _deliver(self, agreed: Floats) -> tuple[Floats, Floats]:
         """Settle the contracts of this hour; positions then are what is left of needs."""
@@ -312,9 +329,16 @@ class LocalMarketSimulation:
             out[..., spot:] = self.contracts.observe(self)
         return out
 
+    @property
+    def made_of(self) -> tuple[object, ...]:
+        """What a saved state must agree with: scenario, markets, rule and contracts."""
+        terms = None if self.contracts is None else self.contracts.made_of
+        return self.scenario.fingerprint, self.n, self.rule, float(self.position), terms
+
     def save(self) -> dict[str, Any]:
         """Everything needed to go on, without the generators."""
         saved: dict[str, Any] = {name: getattr(self, name).copy() for name in _SAVED}
+        saved |= {"made_of": self.made_of, "memory": {k: x.copy() for k, x in self.memory.items()}}
         saved |= {"t": self.t, "day": self.days.day.copy()}
         if self.done:
             saved["position_kwh"] = self.hour.position_kwh.copy()
@@ -328,25 +352,32 @@ class LocalMarketSimulation:
         Raises:
             StateError: It is of an environment with other options.
         """
-        shape = (self.n, self.participants)
-        try:
-            t, day = int(saved["t"]), np.array(saved["day"], dtype=np.int64)
-            uniform, last, totals = (np.array(saved[name], dtype=np.float64) for name in _SAVED)
-            good = 0 <= t <= HOURS and day.shape == (self.n,)
-            good = good and uniform.shape == (self.n, self.scenario.draws)
-            good = good and last.shape == (4, *shape)
-            good = good and totals.shape == (len(ITEMS) + len(AMOUNTS), *shape)
-            if not good or (self.contracts is not None) != ("contracts" in saved):
-                raise ScenarioError("shapes or options differ")
-            days = self.scenario.draw(uniform, day)
-            end = np.array(saved["position_kwh"]).reshape(shape) if t >= HOURS else None
-        except (KeyError, TypeError, ValueError) as error:
+        made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
+        if not isinstance(made_of, tuple) or made_of != self.made_of:
             raise StateError(
-                f"the state cannot be restored ({error}); expected what save_state of an "
-                "environment with the same options returned."
-            ) from error
+                f"the state is of {made_of}; expected one of {self.made_of}: scenario, markets, "
+                "rule and contracts. Restore into an environment made with the same options."
+            )
+        shape = (self.n, self.participants)
+        t, memory = as_index(saved.get("t")), saved.get("memory")
+        if t is None or not 0 <= t <= HOURS or not isinstance(memory, dict):
+            raise StateError(f"the state's t is {saved.get('t')!r}; it is damaged.")
+        uniform = saved_array(saved, "uniform", np.empty((self.n, self.scenario.draws)))
+        totals = saved_array(saved, "totals", np.empty((len(ITEMS) + len(AMOUNTS), *shape)))
+        day = saved_array(saved, "day", np.empty(self.n, dtype=np.int64))
+        last = saved_array(saved, "last", np.empty((4, *shape)), endless=True)
+        if not ((uniform >= 0.0) & (uniform < 1.0)).all():
+            raise StateError("the state's uniform lies outside [0, 1); it is damaged.")
+        kept = {
+            name: saved_array(memory, name, np.empty(np.shape(memory[name]))) for name in memory
+        }
+        end = saved_array(saved, "position_kwh", np.empty(shape)) if t >= HOURS else None
+        try:
+            days = self.scenario.draw(uniform, day)
+        except ScenarioError as error:
+            raise StateError(f"the state's day is damaged ({error}).") from error
         if self.contracts is not None:
-            self.contracts.restore(saved["contracts"])
+            self.contracts.restore(saved.get("contracts", {}))
         self._start(uniform, days)
-        self.t, self.last, self.totals = t, last, totals
+        self.t, self.last, self.totals, self.memory = t, last, totals, kept
         self._open(None if end is None else days.net_kwh[HOURS - 1] - end)

@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from flexgym.envs.local_market.play import LocalMarketPlay
-from flexgym.envs.local_market.simulation import LocalMarketSimulation
 from flexgym.envs.lockstep import SavedLockstepVectorEnv
 
 
@@ -16,10 +15,6 @@ class _Markets(SavedLockstepVectorEnv):
     """What both batches share: saved states, infos."""
 
     simulation: LocalMarketPlay
-
-    @property
-    def _kept(self) -> LocalMarketSimulation:
-        return self.simulation.market
 
     def _reset_info(self) -> dict[str, Any]:
         return {}

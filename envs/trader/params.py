@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.uncertainty import MarkovChain
 
@@ -56,19 +58,23 @@ class TraderTerms:
         least = {"need_lots": 1, "first_delivery": 1, "delivery_hours": 1}
         for name in (*least, "forward_depth", "option_depth"):
             value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not whole or not least.get(name, 0) <= value <= 1000:
+            whole = as_index(value)
+            if whole is None or not least.get(name, 0) <= whole <= 1000:
                 raise ScenarioError(
                     f"{name} is {value!r}; expected a whole number from {least.get(name, 0)} to "
                     "1000."
                 )
+            object.__setattr__(self, name, whole)
         for name in (
             "lot_kwh", "spread_eur_per_kwh", "premium_spread_eur_per_kwh", "strike_ratio",
         ):  # fmt: skip
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not 0.0 <= value < np.inf or (name == "lot_kwh" and value == 0.0):
-                raise ScenarioError(f"{name} is {value!r}; expected a finite number >= 0.")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            good = number and 0.0 <= value < np.inf  # type: ignore[operator]
+            if not good or (name == "lot_kwh" and value == 0.0):
+                least_of_it = "> 0" if name == "lot_kwh" else ">= 0"
+                raise ScenarioError(f"{name} is {value!r}; expected a finite number {least_of_it}.")
+            object.__setattr__(self, name, float(value))
         for name in ("forward_quote", "option_quote"):
             if not isinstance(getattr(self, name), MarkovChain):
                 raise ScenarioError(f"{name} is {getattr(self, name)!r}; expected a MarkovChain.")

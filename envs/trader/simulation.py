@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from flexgym.envs.data.calendar import as_index
 from flexgym.envs.errors import ActionError, ResetNeededError, ScenarioError, StateError
 from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
+from flexgym.envs.saved_state import saved_array
 from flexgym.envs.trader.dynamics import (
     Ints,
     action_of,
@@ -74,9 +76,11 @@ class TraderSimulation:
         Raises:
             ScenarioError: Unknown option or day.
         """
+        if options is not None and not isinstance(options, Mapping):
+            raise ScenarioError(f"options is {options!r}; expected a mapping such as {{'day': 3}}.")
         chosen = dict(options or {})
         if set(chosen) - {"day"}:
-            raise ScenarioError(f"got the reset options {sorted(chosen)}; expected day.")
+            raise ScenarioError(f"got the reset options {sorted(map(str, chosen))}; expected day.")
         day = None
         if "day" in chosen:
             day = np.asarray(chosen["day"])
@@ -235,21 +239,37 @@ class TraderSimulation:
             StateError: It is of another scenario or number of traders, or damaged.
         """
         made_of = saved.get("made_of") if isinstance(saved, Mapping) else saved
-        if made_of != self.made_of:
+        if not isinstance(made_of, tuple) or made_of != self.made_of:
             raise StateError(
                 f"the state is of {made_of}; expected one of {self.made_of}: scenario and number "
                 "of traders. Restore into an environment made with the same options."
             )
-        n, hours = self.n, self.terms.hours
-        shapes = dict.fromkeys(("covered", "optioned", "cost_eur", "day", "row"), (n,))
-        shapes |= {"outcome": (n, len(OUTCOME_NAMES)), "signal": (n, hours)}
-        shapes |= {"quote": (n, self.terms.first_delivery), "price_eur_per_kwh": (n, hours)}
-        for name, shape in shapes.items():
-            if name not in saved or np.shape(saved[name]) != shape:
-                raise StateError(f"the state's {name} is not of shape {shape}; it is damaged.")
-        if not 0 <= int(saved.get("t", -1)) <= hours:
-            raise StateError(f"the state's t is {saved.get('t')}; expected 0 to {hours}.")
-        self.start(Episodes(*(saved[name].copy() for name in _EPISODE)))
-        self.t = int(saved["t"])
+        n, terms, scenario = self.n, self.terms, self.scenario
+        whole, real = np.int64, np.float64
+        expected: dict[str, tuple[tuple[int, ...], type]] = {
+            **dict.fromkeys(("covered", "optioned", "day", "row"), ((n,), whole)),
+            "signal": ((n, terms.hours), whole), "quote": ((n, terms.first_delivery), whole),
+            "price_eur_per_kwh": ((n, terms.hours), real), "cost_eur": ((n,), real),
+            "outcome": ((n, len(OUTCOME_NAMES)), real),
+        }  # fmt: skip
+        found = {
+            name: saved_array(saved, name, np.empty(shape, dtype=kind))
+            for name, (shape, kind) in expected.items()
+        }
+        ends = {
+            "covered": terms.need_lots, "optioned": terms.need_lots - found["covered"].clip(0),
+            "row": len(scenario.days) - 1, "signal": scenario.processes[0].signals - 1,
+            "quote": terms.quotes - 1,
+        }  # fmt: skip
+        for name, most in ends.items():
+            if not ((found[name] >= 0) & (found[name] <= most)).all():
+                raise StateError(f"the state's {name} lies outside 0 to {most}; it is damaged.")
+        t = as_index(saved.get("t"))
+        if t is None or not 0 <= t <= terms.hours:
+            raise StateError(f"the state's t is {saved.get('t')!r}; expected 0 to {terms.hours}.")
+        if (scenario.days[found["row"]] != found["day"]).any():
+            raise StateError("the state's days are not those of its rows; it is damaged.")
+        self.start(Episodes(*(found[name] for name in _EPISODE)))
+        self.t = t
         for name in _STATE:
-            setattr(self, name, saved[name].copy())
+            setattr(self, name, found[name])
