@@ -31,7 +31,8 @@ class LearnedHouses:
 
     def __init__(self, model: Predictor, view: str, settings: Mapping[str, Any], name: str) -> None:
         self.model, self.view, self.name = model, view, name
-        self.settings: Mapping[str, Any] = {k: settings[k] for k in SETTINGS if k in settings}
+        chosen = {k: settings[k] for k in SETTINGS if k in settings}
+        self.settings: Mapping[str, Any] = {"observation": "full", **chosen}
 
     @classmethod
     def from_run(cls, folder: str | Path, checkpoint: str = "best") -> LearnedHouses:
@@ -56,9 +57,11 @@ class LearnedHouses:
         (wanted,) = self.model.observation_space.shape
         own, houses = len(simulation.observation_names), simulation.scenario.n_houses
         given = own + (self.view == "numbered")
-        fits = wanted > given if self.view == "feeder" else wanted == given
-        if self.view == "numbered":
-            fits = fits and getattr(self.model, "houses", houses) == houses
+        policy: Any = getattr(self.model, "policy", self.model)
+        if self.view == "feeder":
+            fits = policy.own == given
+        else:
+            fits = wanted == given and (self.view == "own" or policy.houses == houses)
         if not fits:
             raise RunError(
                 f"{self.name} expects rows of {wanted} numbers; {houses} houses of the scenario "

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from flexgym.policies.learned import Predictor
 
 TERMS = ("welfare_eur", "customers_eur", "directive_eur", "settlement_eur", "dropped_mwh")
-_WORLD = ("scenario", "temperature", "coupling", "voltage_eur_per_pu_h")
 
 
 class MarketTask:
@@ -40,7 +39,7 @@ class MarketTask:
     role: ClassVar[Role]
     env_id: ClassVar[str]
     algorithms = ("ppo",)
-    env_kwargs = (*_WORLD, "power_flow")
+    env_kwargs = ("scenario", "temperature", "coupling", "voltage_eur_per_pu_h")
     frame = "agent-hour"
     episode_steps = 24
     episodes = 2048
@@ -51,15 +50,9 @@ class MarketTask:
         from flexgym.envs.aggregator_market.scenario import MarketScenario
 
         self._n = int(parameters["n_envs"])
-        # No level sees voltages; without a price on them power flow only takes time.
-        self._kwargs = {"power_flow": False, **world_options(parameters, options)}
-        world = {name: self._kwargs[name] for name in _WORLD if name in self._kwargs}
-        self.scenario = MarketScenario.create(**world)
+        self.scenario = MarketScenario.create(**world_options(parameters, options))
+        # Nobody sees voltages: without a price on them the power flow only takes time.
         self._flow = bool(self.scenario.voltage_eur_per_pu_h)
-        if self._flow and not self._kwargs["power_flow"]:
-            raise ScenarioError(
-                "voltage_eur_per_pu_h is set, but power_flow is not; expected power_flow: true."
-            )
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +66,10 @@ class MarketTask:
         from flexgym.envs.aggregator_market.vector_env import MarketRowsVectorEnv
         from flexgym.train.vec_env import BatchedVecEnv
 
-        env = BatchedVecEnv(MarketRowsVectorEnv(self._n, self.role, **self._kwargs))
+        batch = MarketRowsVectorEnv(
+            self._n, self.role, scenario=self.scenario, power_flow=self._flow
+        )
+        env = BatchedVecEnv(batch)
         env.seed(seed)
         return env
 
