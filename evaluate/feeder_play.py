@@ -183,6 +183,7 @@ def _play_here(name: str, index: int, folder: Path, cache: Path | None) -> None:
 
 def _path(folder: Path, days: FeederDays, name: str, index: int) -> Path:
     seed = days.seed + index
+    name = name.replace("/", "_")  # of a run folder
     return folder / f"{name}-draw{days.draw[index]}-day{days.day[index]}-seed{seed}.npz"
 
 

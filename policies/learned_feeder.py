@@ -35,8 +35,15 @@ class LearnedHouses:
         self.settings: Mapping[str, Any] = {"observation": "full", **chosen}
 
     @classmethod
-    def from_run(cls, folder: str | Path, checkpoint: str = "best") -> LearnedHouses:
+    def from_run(
+        cls, folder: str | Path, checkpoint: str = "best", name: str | None = None
+    ) -> LearnedHouses:
         """The policy of a run folder.
+
+        Args:
+            folder: Of ``flexgym train feeder``.
+            checkpoint: ``"best"`` or ``"last"``.
+            name: For tables; None is the algorithm's with the folder's.
 
         Raises:
             RunError: The run or its checkpoint is missing or damaged.
@@ -45,8 +52,10 @@ class LearnedHouses:
         config = read_config(folder)
         algorithm = config["algorithm"]
         options = config["hyperparameters"].get("env_kwargs") or {}
-        name = f"{algorithm} ({folder.name})"
-        return cls(policy_of_run(folder, checkpoint), VIEWS.get(algorithm, "own"), options, name)
+        model = policy_of_run(folder, checkpoint)
+        if name is None:
+            name = f"{algorithm} ({folder.name})"
+        return cls(model, VIEWS.get(algorithm, "own"), options, name)
 
     def begin(self, simulation: FeederSimulation) -> None:
         """Check that the observation is the one it was trained on; see `FeederPolicy`.

@@ -118,9 +118,8 @@ class OwnNetworksPolicy(ActorCriticPolicy):
         self.mlp_extractor = networks  # type: ignore[assignment]
         self.action_net, self.value_net = nn.Identity(), nn.Identity()  # type: ignore[assignment]
         self.log_std = nn.Parameter(torch.full((self.houses, actions), float(self.log_std_init)))
-        self.optimizer = self.optimizer_class(
-            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
-        )  # type: ignore[call-arg]
+        make: Any = self.optimizer_class
+        self.optimizer = make(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         mean, house = latent_pi[:, :-1], whose(latent_pi[:, -1], self.houses)
@@ -131,9 +130,8 @@ class _CentralCritic(nn.Module):
     def __init__(self, own: int, seen: int, net_arch: dict, activation: type[nn.Module]) -> None:
         super().__init__()
         self.own = own
-        self.latent_dim_pi, self.latent_dim_vf = [own, *net_arch["pi"]][-1], [
-            seen, *net_arch["vf"]
-        ][-1]  # fmt: skip
+        self.latent_dim_pi = [own, *net_arch["pi"]][-1]
+        self.latent_dim_vf = [seen, *net_arch["vf"]][-1]
         self.policy_net = nn.Sequential(*create_mlp(own, -1, net_arch["pi"], activation))
         self.value_net = nn.Sequential(*create_mlp(seen, -1, net_arch["vf"], activation))
 

@@ -11,6 +11,7 @@ from flexgym.train.training import DEVICES, train
 
 NEXT = {
     "household": "flexgym evaluate household --run {run}",
+    "feeder": "flexgym evaluate feeder --policies unmanaged,{run},centralised",
     "aggregator": "flexgym evaluate market --role aggregator --policy {run}",
     "aggregators": "flexgym evaluate market --role aggregator --policy {run}",
     "directive": "flexgym evaluate market --role dso --policy {run}",

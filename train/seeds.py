@@ -69,7 +69,6 @@ def train_seeds(
         }
         for k in numbers
     }
-    # What days are judged against is solved once, before all seeds ask for it at once.
     workers = min(threads, seeds)
     if workers == 1:
         return {k: _train(job) for k, job in jobs.items()}
@@ -95,8 +94,11 @@ def _wait_for_start(first: Future[float], folder: Path) -> None:
 
 
 def _train(job: Mapping[str, Any]) -> float:
+    from threadpoolctl import threadpool_limits
+
     from flexgym.train.training import train
 
+    threadpool_limits(1)  # a process of its own inherits the limit of all together
     try:
         return train(**job, threads=1)
     except KeyboardInterrupt:

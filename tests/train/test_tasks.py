@@ -128,9 +128,24 @@ def test_who_plays_the_exact_table_scores_100():
     assert found.cost_eur == pytest.approx(-task._best.mean())
 
 
+def test_learned_buses_are_in_the_markets_tables(tmp_path):
+    from flexgym.evaluate.market import evaluate
+
+    run = tmp_path / "mine"
+    train("buses", run, config=config(tmp_path, "buses"), timesteps=768, validation=2)
+    results = evaluate(
+        tmp_path / "results", scenarios=["three"], roles=["buses"], days=4, learned=[str(run)],
+        paper=False, phase=False,
+    )  # fmt: skip
+    scores = {row["policy"]: row["score"]["mean"] for row in results["rows"]}
+    assert scores["exact"] == pytest.approx(100.0)
+    assert -500.0 < scores["learned mine"] < 100.0
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "ippo", "mappo"])
 def test_houses_of_a_feeder_train_resume_and_are_played(tmp_path, algorithm, solved):
     from flexgym.evaluate.feeder_play import play_together
+    from flexgym.policies import feeder
     from flexgym.policies.learned_feeder import LearnedHouses
     from flexgym.train.tasks.feeder import validation_days
 
@@ -143,6 +158,8 @@ def test_houses_of_a_feeder_train_resume_and_are_played(tmp_path, algorithm, sol
     found = [play_together(LearnedHouses.from_run(run, c), days) for c in ("best", "last")]
     for one in found:
         assert np.isfinite(one.cost_eur).all()
+    by_name = feeder.named(str(run))
+    np.testing.assert_array_equal(play_together(by_name, days).totals, found[0].totals)
     calm = validation_days("calm", "markov", 1)
     scenario = LearnedHouses.from_run(run)
     scenario.settings = {**scenario.settings, "observation": "compact"}
