@@ -189,6 +189,28 @@ class ShapedReward(VecEnvWrapper):
         return observation, (self.scale * reward).astype(np.float32), done, infos
 
 
+class ScaledReward(VecEnvWrapper):
+    """Rewards in another unit: critics learn best where returns are near 1.
+
+    Args:
+        venv: The batch.
+        scale: Factor on the reward.
+    """
+
+    def __init__(self, venv: VecEnv, scale: float) -> None:
+        super().__init__(venv)
+        self.scale = scale
+
+    def reset(self) -> Any:
+        """Begin new episodes."""
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        """Play the actions and scale the reward; ``episode`` in infos stays as it was."""
+        observation, reward, done, infos = self.venv.step_wait()
+        return observation, self.scale * reward, done, infos
+
+
 class HouseView(VecEnvWrapper):
     """Rows of houses that carry more than their house sees, for networks that need it.
 
