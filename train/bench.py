@@ -79,7 +79,8 @@ def measure(repeats: int, seed: int, rollout: int = ROLLOUT) -> list[dict[str, A
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     from flexgym.envs.feeder.env import FeederEnv
-    from flexgym.train.vec_env import Stopwatch, sb3_vec_env
+    from flexgym.train.vec_env import sb3_vec_env
+    from flexgym.train.wrappers import Stopwatch
 
     torch.set_num_threads(1)
     options: dict[str, Any] = {"scenario": "stress", "observation": "compact"}

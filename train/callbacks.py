@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import Image
 from flexgym.train.run_folder import RunFolder
 from flexgym.train.settings import Budget
 from flexgym.train.task import Judgement, Task
-from flexgym.train.vec_env import Stopwatch
+from flexgym.train.wrappers import Stopwatch
 
 _PICTURE_EVERY = 5
 """Validations from one picture of a day to the next."""

@@ -181,7 +181,7 @@ def _prepare(
     from flexgym.policies.learned_weights import ALGORITHMS, read_checkpoint, restore
     from flexgym.train.callbacks import Supervisor
     from flexgym.train.settings import Budget, algorithm_arguments, wrapped
-    from flexgym.train.vec_env import Stopwatch
+    from flexgym.train.wrappers import Stopwatch
 
     algorithm, parameters, state = wanted["algorithm"], wanted["hyperparameters"], run_folder.state
     learner = ALGORITHMS[algorithm].learner

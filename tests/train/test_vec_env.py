@@ -38,7 +38,7 @@ def test_infos_are_each_rows_own_and_end_with_totals():
 
 
 def test_views_of_houses_add_what_they_say():
-    from flexgym.train.vec_env import HouseView
+    from flexgym.train.wrappers import HouseView
 
     options = {"scenario": "stress", "observation": "compact", "seed": 3}
     bare = sb3_house_rows(2, **options)
@@ -74,7 +74,8 @@ def test_views_of_houses_add_what_they_say():
 
 
 def test_scaled_rewards_and_the_stopwatch_change_nothing_else():
-    from flexgym.train.vec_env import ScaledReward, Stopwatch, sb3_vec_env
+    from flexgym.train.vec_env import sb3_vec_env
+    from flexgym.train.wrappers import ScaledReward, Stopwatch
 
     bare = sb3_vec_env("flexgym/Aggregator-v0", 3, seed=1, power_flow=False)
     inner = sb3_vec_env("flexgym/Aggregator-v0", 3, seed=1, power_flow=False)
@@ -89,3 +90,29 @@ def test_scaled_rewards_and_the_stopwatch_change_nothing_else():
         np.testing.assert_array_equal(done, over)
     assert [info["episode"] for info in told] == [info["episode"] for info in infos]
     assert env.seconds > 0.0
+
+
+@pytest.mark.parametrize("role", ["buses", "aggregators", "dso"])
+def test_owed_energy_leaves_the_days_return_as_it_is(role):
+    from flexgym.envs.aggregator_market.vector_env import MarketRowsVectorEnv
+    from flexgym.train.vec_env import BatchedVecEnv
+    from flexgym.train.wrappers import OwedEnergy
+
+    inner = BatchedVecEnv(MarketRowsVectorEnv(2, role, scenario="three", power_flow=False))
+    inner.seed(4)
+    env = OwedEnergy(inner, price_eur_per_mwh=30.0, scale=0.5)
+    env.reset()
+    rng = np.random.default_rng(0)
+    shaped, differs = np.zeros(env.num_envs), 0.0
+    for _ in range(2):
+        shaped[:] = 0.0
+        for _ in range(24):
+            before = inner._return.copy()
+            action = rng.uniform(-1.0, 1.0, (env.num_envs, 1)).astype(np.float32)
+            _, reward, done, infos = env.step(action)
+            shaped += reward
+            if not done.all():
+                differs = max(differs, np.abs(reward - 0.5 * (inner._return - before)).max())
+        returns = np.array([info["episode"]["r"] for info in infos])
+        np.testing.assert_allclose(shaped, 0.5 * returns, rtol=1e-4, atol=1e-4)
+    assert differs > 0.01

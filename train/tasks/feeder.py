@@ -65,7 +65,8 @@ class FeederTask:
 
     def vec_env(self, seed: int) -> VecEnv:
         """See `Task`."""
-        from flexgym.train.vec_env import HouseView, sb3_house_rows
+        from flexgym.train.vec_env import sb3_house_rows
+        from flexgym.train.wrappers import HouseView
 
         options: dict[str, Any] = dict(self._kwargs)
         rows = sb3_house_rows(self._n, seed=seed, **options)
