@@ -20,6 +20,33 @@ _PICTURE_EVERY = 5
 _QUIET = ("stdout", "log", "json", "csv")
 
 
+class NoiseCeiling(BaseCallback):
+    """Lets PPO explore less and less, down to almost what is played without exploration.
+
+    Many agents that explore add up to something that does not explore: houses whose noise keeps
+    them from feeding in all they could never learn what it costs the grid when all of them do.
+    The standard deviation of actions may be ``first`` at the start, ``last`` at the end, linear
+    between in what is left of frames or time.
+
+    Args:
+        first: Largest at the start.
+        last: Largest at the end.
+        budget: What is left.
+    """
+
+    def __init__(self, first: float, last: float, budget: Budget) -> None:
+        super().__init__()
+        self.first, self.last, self.budget = first, last, budget
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        left = self.budget.remaining(self.model._current_progress_remaining)
+        most = self.last + (self.first - self.last) * left
+        self.model.policy.log_std.data.clamp_(max=float(np.log(most)))
+
+
 class Supervisor(BaseCallback):
     """Checkpoints after every rollout, validates from time to time, stops when time is up.
 

@@ -16,7 +16,7 @@ from flexgym.policies.learned_weights import ALGORITHMS, literal_kwargs, policy_
 from flexgym.train.task import Task
 
 CONFIG_FOLDER = Path(__file__).parent / "config"
-_OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper")
+_OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper", "most_std")
 _NOT_THEIRS = (
     *("env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"),
     *("replay_buffer_class", "replay_buffer_kwargs"),
@@ -70,6 +70,7 @@ def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | No
             parameters[key] = 0
         if parameters[key] < 1:
             raise ScenarioError(f"{key} in {file} is not a number >= 1.")
+    _check_most_std(parameters.get("most_std"), ALGORITHMS[algorithm].learner, file)
     options = parameters.get("env_kwargs") or {}
     if not isinstance(options, dict) or set(options) - {*task.env_kwargs}:
         raise ScenarioError(
@@ -77,6 +78,18 @@ def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | No
             f"{', '.join(task.env_kwargs)}."
         )
     return parameters
+
+
+def _check_most_std(ends: Any, learner: str, file: Path) -> None:
+    """Refuse what `flexgym.train.callbacks.NoiseCeiling` cannot go by."""
+    if ends is None:
+        return
+    numbers = isinstance(ends, list) and all(isinstance(x, int | float) for x in ends)
+    if learner != "PPO" or not numbers or len(ends) != 2 or not 0.0 < min(ends) <= max(ends) < 1e3:
+        raise ScenarioError(
+            f"most_std in {file} is {ends!r} for {learner}; expected [first, last], the largest "
+            "standard deviation of PPO's actions at the start and at the end, each > 0."
+        )
 
 
 class Budget:

@@ -179,7 +179,7 @@ def _prepare(
     from stable_baselines3.common.logger import configure
 
     from flexgym.policies.learned_weights import ALGORITHMS, read_checkpoint, restore
-    from flexgym.train.callbacks import Supervisor
+    from flexgym.train.callbacks import NoiseCeiling, Supervisor
     from flexgym.train.settings import Budget, algorithm_arguments, wrapped
     from flexgym.train.wrappers import Stopwatch
 
@@ -222,11 +222,13 @@ def _prepare(
         rollout_frames=rollout_frames,
         label=label,
     )
+    ends = parameters.get("most_std")
+    callbacks = [NoiseCeiling(*ends, budget), supervisor] if ends else [supervisor]
 
     def learn() -> None:
         model.learn(
             parameters["n_timesteps"] - (model.num_timesteps if checkpoint else 0),
-            callback=supervisor,
+            callback=callbacks,
             reset_num_timesteps=checkpoint is None,
             progress_bar=sys.stderr.isatty() and not label,
             log_interval=10 if on_policy else 4 * env.num_envs,

@@ -378,6 +378,9 @@ def test_a_missing_replay_buffer_is_named(tmp_path):
         ({"learning_rate": "lin_fast"}, "learning_rate"),
         ({"policy_kwargs": "__import__('os').getcwd()"}, "policy_kwargs"),
         ({"vec_env_wrapper": ["nowhere.Nothing"]}, "vec_env_wrapper"),
+        ({"most_std": 0.5}, "most_std"),
+        ({"most_std": [0.5, 0.0]}, "most_std"),
+        ({"most_std": ["a", "b"]}, "most_std"),
     ],
 )
 def test_bad_hyperparameters_are_named(tmp_path, change, message):
@@ -421,6 +424,20 @@ def test_shipped_hyperparameters_fit_environment_and_algorithm(env, algorithm):
     model = learner(env=wrapped(batch, parameters), device="cpu", **arguments)
     rows = batch.num_envs * model.n_steps if algorithm != "sac" else parameters["batch_size"]
     assert rows % model.batch_size == 0
+
+
+def test_exploration_falls_below_its_ceiling(tmp_path):
+    from flexgym.policies.learned_weights import read_checkpoint
+
+    found = {}
+    for name, change in (("free", {}), ("held", {"most_std": [0.5, 0.1]})):
+        config = small_config(tmp_path, "ppo", **change)
+        train(tmp_path / name, config=config, timesteps=1536, validation=2)
+        tensors = read_checkpoint(tmp_path / name / "last.zip").parameters["policy"]
+        found[name] = tensors["log_std"].exp().numpy()
+    # The last of four rollouts begins with a quarter of the frames left.
+    assert (found["held"] <= 0.5 * 0.25 + 0.1 * 0.75 + 0.02).all()
+    assert (found["free"] > 0.8).all()
 
 
 def test_learning_rate_falls_with_frames_or_time_whichever_is_ahead():
