@@ -128,11 +128,12 @@ def test_shaping_changes_the_return_by_a_constant_of_the_episode(policy):
         np.testing.assert_allclose(shaped, 0.0, atol=1e-4)
 
 
-def test_shaping_of_house_rows_counts_their_share_of_the_grid():
+@pytest.mark.parametrize("caution", [1.0, 3.0])
+def test_shaping_of_house_rows_counts_their_share_of_the_grid(caution):
     from flexgym.train import ShapedReward, sb3_house_rows
 
     inner = sb3_house_rows(2, scenario="stress", share="local", seed=3, observation="compact")
-    env = ShapedReward(inner, scale=2.0)
+    env = ShapedReward(inner, scale=2.0, caution=caution)
     assert env.reset().shape == (86, 6)
     start = inner.last_info
     constant = -start["terminal_eur_per_kwh"] * start["soc_kwh"]
@@ -146,7 +147,8 @@ def test_shaping_of_house_rows_counts_their_share_of_the_grid():
         grid += info["grid_eur"]
     assert done.all()
     returns = np.array([info["episode"]["r"] for info in infos])
-    np.testing.assert_allclose(shaped / 2.0, returns + idle + constant, rtol=1e-5, atol=1e-3)
+    more = (caution - 1.0) * grid
+    np.testing.assert_allclose(shaped / 2.0, returns + idle + constant - more, rtol=1e-5, atol=2e-3)
     assert grid.max() > 0.0
 
 
