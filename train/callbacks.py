@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -44,7 +45,8 @@ class NoiseCeiling(BaseCallback):
     def _on_rollout_start(self) -> None:
         left = self.budget.remaining(self.model._current_progress_remaining)
         most = self.last + (self.first - self.last) * left
-        self.model.policy.log_std.data.clamp_(max=float(np.log(most)))
+        policy: Any = self.model.policy
+        policy.log_std.data.clamp_(max=float(np.log(most)))
 
 
 class Supervisor(BaseCallback):

@@ -223,12 +223,12 @@ def _prepare(
         label=label,
     )
     ends = parameters.get("most_std")
-    callbacks = [NoiseCeiling(*ends, budget), supervisor] if ends else [supervisor]
+    ceiling = [NoiseCeiling(ends[0], ends[1], budget)] if ends else []
 
     def learn() -> None:
         model.learn(
             parameters["n_timesteps"] - (model.num_timesteps if checkpoint else 0),
-            callback=callbacks,
+            callback=[*ceiling, supervisor],
             reset_num_timesteps=checkpoint is None,
             progress_bar=sys.stderr.isatty() and not label,
             log_interval=10 if on_policy else 4 * env.num_envs,
