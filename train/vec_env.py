@@ -146,15 +146,13 @@ class ShapedReward(VecEnvWrapper):
     Args:
         venv: Batch of houses: `sb3_vec_env` of the house, or `sb3_house_rows`.
         scale: Factor on the reward.
-        caution: Factor on a house's share of the grid's cost; above 1 houses learn to keep a
-            distance from limits that others, too, may move towards.
     """
 
     venv: BatchedVecEnv
 
-    def __init__(self, venv: BatchedVecEnv, scale: float = 10.0, caution: float = 1.0) -> None:
+    def __init__(self, venv: BatchedVecEnv, scale: float = 10.0) -> None:
         super().__init__(venv)
-        self.scale, self.caution = scale, caution
+        self.scale = scale
         self._energy = np.empty(0)
         self._price = np.empty(0)
 
@@ -178,7 +176,7 @@ class ShapedReward(VecEnvWrapper):
         ended = done.all()
         energy = happened["soc_kwh"] - (0.0 if ended else self.venv.get_attr("missing_kwh"))
         saved = happened["idle_eur"] - (happened["cost_eur"] - happened["terminal_eur"])
-        saved = saved - self.caution * happened.get("grid_eur", 0.0)
+        saved = saved - happened.get("grid_eur", 0.0)
         reward = saved + self._price * (energy - self._energy)
         if ended:
             self._begin()
