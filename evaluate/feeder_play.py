@@ -81,6 +81,23 @@ def play_day(policy: FeederPolicy, days: FeederDays, index: int) -> PlayedDay:
     )
 
 
+def play_together(policy: FeederPolicy, days: FeederDays) -> Days:
+    """All feeder-days side by side, for policies that are quick; nothing is kept on disk.
+
+    Args:
+        policy: The policy.
+        days: What to play.
+    """
+    simulation = days.begin(slice(0, len(days)), **policy.settings)
+    policy.begin(simulation)
+    grid_kw, violated = (np.empty((len(days), STEPS_PER_DAY)) for _ in range(2))
+    for t in range(STEPS_PER_DAY):
+        simulation.step(policy.act(simulation))
+        period = simulation.period
+        grid_kw[:, t], violated[:, t] = period[:, GRID_KW], period[:, VIOLATION_H]
+    return Days(policy.name, simulation.episode, grid_kw, violated > 0.0, days.scenario.band_pu)
+
+
 def play_days(
     names: Sequence[str],
     days: FeederDays,
@@ -166,6 +183,7 @@ def _play_here(name: str, index: int, folder: Path, cache: Path | None) -> None:
 
 def _path(folder: Path, days: FeederDays, name: str, index: int) -> Path:
     seed = days.seed + index
+    name = name.replace("/", "_")  # of a run folder
     return folder / f"{name}-draw{days.draw[index]}-day{days.day[index]}-seed{seed}.npz"
 
 

@@ -11,6 +11,7 @@ from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.household import CACHE
 
 if TYPE_CHECKING:
+    from flexgym.envs.aggregator_market.roles import Role
     from flexgym.envs.aggregator_market.scenario import MarketScenario
     from flexgym.evaluate.market_play import MarketDays
     from flexgym.policies.market import MarketPolicy, ReferencePolicy
@@ -192,11 +193,9 @@ def _fitting(
     from flexgym.envs.aggregator_market.simulation import MarketSimulation
     from flexgym.policies.learned_market import LearnedMarket, load_market_policy
 
-    if role == "buses":
-        return []
     found: list[tuple[str, MarketPolicy]] = []
     for source in sources:
-        policy = load_market_policy(source, "dso" if role == "dso" else "aggregators")
+        policy = load_market_policy(source, cast("Role", ROLES[role]))
         if isinstance(policy, LearnedMarket):
             try:
                 policy.begin(MarketSimulation(world, 1, power_flow=False))

@@ -11,6 +11,7 @@ from gymnasium.utils import seeding
 from flexgym.envs.aggregator_market.accounts import HOUR_NAMES
 from flexgym.envs.aggregator_market.play import MarketPlay
 from flexgym.envs.aggregator_market.scenario import MarketScenario
+from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.household.params import Floats
 from flexgym.policies.market import MarketPolicy, actions_of
 
@@ -90,6 +91,36 @@ def play_market(
         if progress:
             progress(n)
     return MarketDays(policy.name, *(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def trace(
+    policy: MarketPolicy, scenario: MarketScenario, seed: int
+) -> tuple[MarketSimulation, Floats]:
+    """One day in full: the market at its end, and what its first aggregator's group did.
+
+    Args:
+        policy: Who acts.
+        scenario: The market.
+        seed: Of the day.
+
+    Returns:
+        The market; directive, quote (EUR/MWh), magnetisation and energy owed (%), shape (24, 4).
+    """
+    reward = "welfare" if policy.role == "buses" else None
+    play = MarketPlay(1, (policy.role,), scenario, reward=reward, power_flow=False)
+    market, hours = play.market, []
+    play.begin([seeding.np_random(seed)[0]])
+    policy.begin(market)
+    while not play.done:
+        moves = policy.act(market)
+        play.seats.play(market, {policy.role: actions_of(market, policy.role, moves)})
+        hours.append(
+            (
+                market.directive[0], market.quote[0, 0], market.group_magnetisation[0, 0],
+                market.owed_percent[0, 0],
+            )
+        )  # fmt: skip
+    return market, np.array(hours)
 
 
 def idle_days(days: int, agents: int, groups: int) -> MarketDays:

@@ -18,7 +18,16 @@ from flexgym.envs.errors import FlexgymError
 
 COMMANDS = {
     "demo": ("solve, train a minute, evaluate, draw", {None: "flexgym.train.demo"}),
-    "train": ("train a policy", {"household": "flexgym.train.household"}),
+    "train": (
+        "train a policy",
+        dict.fromkeys(
+            (
+                *("household", "feeder", "operator"),
+                *("aggregator", "aggregators", "directive", "buses"),
+            ),
+            "flexgym.train.command",
+        ),
+    ),
     "evaluate": (
         "score policies",
         {
@@ -52,6 +61,7 @@ COMMANDS = {
             "ising": "flexgym.evaluate.bench.ising",
             "market": "flexgym.evaluate.bench.market",
             "contracts": "flexgym.evaluate.bench.contracts",
+            "training": "flexgym.train.bench",
         },
     ),
 }
@@ -89,20 +99,21 @@ def _parser() -> _Parser:
     for name, (text, targets) in COMMANDS.items():
         if None in targets:
             leaf = commands.add_parser(name, help=text, description=text, parents=[shared])
-            _attach(leaf, targets[None])
+            _attach(leaf, targets[None], None)
             continue
         group = commands.add_parser(name, help=text, description=text)
         leaves = group.add_subparsers(metavar="what", required=True, parser_class=_Parser)
         for target, module in targets.items():
             leaf = leaves.add_parser(target, help=f"{text}: {target}", parents=[shared])
-            _attach(leaf, module)
+            _attach(leaf, module, target)
     return parser
 
 
-def _attach(parser: argparse.ArgumentParser, module: str) -> None:
+def _attach(parser: argparse.ArgumentParser, module: str, target: str | None) -> None:
     command = import_module(module)
+    # A module that serves several targets asks the parser which.
+    parser.set_defaults(execute=command.run, target=target)
     command.add_arguments(parser)
-    parser.set_defaults(execute=command.run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -236,15 +237,23 @@ def named(name: str, *, cache: SolutionCache | None = None, workers: int = 1) ->
     """A policy of the feeder by its name.
 
     Args:
-        name: One of `POLICIES`.
+        name: One of `POLICIES`, or a run folder of ``flexgym train feeder``.
         cache: Where solved house-days are kept, for ``menus``.
         workers: House-days it solves side by side.
 
     Raises:
         ScenarioError: Unknown name.
+        RunError: The run is damaged.
     """
     if name in MENUS:
         return _menus(name, cache, workers)
+    if name not in _OTHERS and (Path(name) / "config.yaml").is_file():
+        from flexgym.policies.learned_feeder import LearnedHouses
+
+        return LearnedHouses.from_run(name, name=name)
     if name not in _OTHERS:
-        raise ScenarioError(f"policy is {name!r}; expected one of {', '.join(POLICIES)}.")
+        raise ScenarioError(
+            f"policy is {name!r}; expected one of {', '.join(POLICIES)}, or the folder of a run "
+            "of flexgym train feeder."
+        )
     return _OTHERS[name]()

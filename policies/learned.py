@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import yaml
 
 from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
+from flexgym.policies.learned_weights import ALGORITHMS, load_policy
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-
     from flexgym.envs.household.simulation import HouseholdSimulation
 
-ALGORITHMS = ("ppo", "sac")
-"""Algorithms of stable-baselines3 that can be trained and played."""
 SETTINGS = ("observation", "action_map", "curtailment")
 """Options of the environment that a policy is tied to."""
-
-
-def load_model(path: Path, algorithm: str, **options: object) -> BaseAlgorithm:
-    """Load an SB3 checkpoint.
-
-    Args:
-        path: A ``.zip`` file.
-        algorithm: ``"ppo"`` or ``"sac"``.
-        **options: For SB3's ``load``.
-
-    Raises:
-        RunError: The file is missing or damaged.
-    """
-    import stable_baselines3
-
-    if not path.is_file():
-        raise RunError(f"got no checkpoint {path}; expected one written by flexgym train.")
-    try:
-        return getattr(stable_baselines3, algorithm.upper()).load(path, device="cpu", **options)
-    except FlexgymError:
-        raise
-    except (
-        AssertionError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise RunError(
-            f"cannot read the checkpoint {path} ({type(error).__name__}); expected a complete "
-            f"{algorithm.upper()} model. Copy best.zip over last.zip, or train anew."
-        ) from error
-
-
-def _zero(_: float) -> float:
-    """A learning rate for policies that no longer learn."""
-    return 0.0
 
 
 def read_config(folder: Path) -> dict:
@@ -79,7 +36,7 @@ def read_config(folder: Path) -> dict:
             raise ValueError
         if not isinstance(config["hyperparameters"], dict):
             raise TypeError
-        config["environment"], config["minutes"], config["prices"]  # pyright: ignore
+        config["environment"], config["minutes"]  # pyright: ignore
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
     return config
@@ -87,15 +44,15 @@ def read_config(folder: Path) -> dict:
 
 def policy_from(
     source: str,
-    wrap: Callable[[BaseAlgorithm, str], Any],
+    wrap: Callable[[Predictor, str], Any],
     *arguments: object,
     acts: str = "act",
 ) -> Any:
-    """A trained policy from where it lies.
+    """A trained policy from where it lies; nothing in a file is executed.
 
     Args:
-        source: A folder with ``best.zip`` (and ``config.yaml``, where it is no PPO), a ``.zip``
-            file of PPO, or ``module:callable``.
+        source: A folder of ``flexgym train``, or one with ``best.zip`` of PPO; a ``.zip`` or
+            ``.safetensors`` file; or ``module:callable``, which is imported and called.
         wrap: Makes a policy of a model and its name for tables.
         *arguments: What the callable is called with.
         acts: Method that what it gives must have, beside ``begin`` and a ``name``.
@@ -107,11 +64,11 @@ def policy_from(
     module, _, name = source.partition(":")
     if name and not path.exists():
         return _made(source, module, name, arguments, acts)
-    if path.is_dir():
-        known = (path / "config.yaml").is_file()
-        algorithm = read_config(path)["algorithm"] if known else "ppo"
-        return wrap(load_model(path / "best.zip", algorithm), f"learned {path.name}")
-    return wrap(load_model(path, "ppo"), f"learned {path.stem}")
+    if not path.is_dir():
+        return wrap(load_policy(path), f"learned {path.stem}")
+    known = (path / "config.yaml").is_file()
+    model = policy_of_run(path) if known else load_policy(path / "best.zip")
+    return wrap(model, f"learned {path.name}")
 
 
 def _made(source: str, module: str, name: str, arguments: tuple[object, ...], acts: str) -> Any:
@@ -141,6 +98,33 @@ def _made(source: str, module: str, name: str, arguments: tuple[object, ...], ac
     return policy
 
 
+def policy_of_run(folder: Path, checkpoint: str = "best") -> Predictor:
+    """The policy of a run folder; nothing in it is executed.
+
+    Args:
+        folder: The run.
+        checkpoint: ``"best"`` or ``"last"``.
+
+    Raises:
+        RunError: The run or its checkpoint is missing or damaged.
+    """
+    algorithm = read_config(folder)["algorithm"]
+    light = folder / "policy.safetensors"
+    best = checkpoint == "best" and light.is_file()
+    return load_policy(light if best else folder / f"{checkpoint}.zip", algorithm)
+
+
+class Predictor(Protocol):
+    """What maps observations to actions: a policy or an algorithm of stable-baselines3."""
+
+    observation_space: Any
+    action_space: Any
+
+    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
+        """Actions of a batch of observations, and a state nobody needs."""
+        ...
+
+
 class Learned:
     """A trained SB3 policy, played without exploration.
 
@@ -158,7 +142,7 @@ class Learned:
 
     def __init__(
         self,
-        model: BaseAlgorithm,
+        model: Predictor,
         algorithm: str,
         settings: Mapping[str, str],
         name: str | None = None,
@@ -181,19 +165,10 @@ class Learned:
         folder = Path(folder)
         config = read_config(folder)
         algorithm = config["algorithm"]
-        # What only training needs is left out, above all the replay buffer on disk.
-        unused = {
-            "learning_rate": 0.0,
-            "lr_schedule": _zero,
-            "clip_range": _zero,
-            "replay_buffer_class": None,
-            "replay_buffer_kwargs": {},
-            "buffer_size": 1,
-        }
-        model = load_model(folder / f"{checkpoint}.zip", algorithm, custom_objects=unused)
+        model = policy_of_run(folder, checkpoint)
         options = config["hyperparameters"].get("env_kwargs") or {}
         policy = cls(model, algorithm, options, f"{algorithm} ({folder.name})")
-        policy.prices = config["prices"]
+        policy.prices = config.get("prices")
         return policy
 
     def begin(self, simulation: HouseholdSimulation) -> None:
@@ -211,5 +186,5 @@ class Learned:
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""
-        action, _ = self.model.predict(simulation.observe(), deterministic=True)  # type: ignore[arg-type]
+        action, _ = self.model.predict(simulation.observe(), deterministic=True)
         return np.asarray(action, dtype=np.float64)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from flexgym.envs.appliance.simulation import ApplianceSimulation
 from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
 from flexgym.policies.appliance import AppliancePolicy
-from flexgym.policies.learned import policy_from
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+from flexgym.policies.learned import Predictor, policy_from
 
 
 class LearnedAppliance:
@@ -24,7 +19,7 @@ class LearnedAppliance:
         name: For tables.
     """
 
-    def __init__(self, model: BaseAlgorithm, name: str) -> None:
+    def __init__(self, model: Predictor, name: str) -> None:
         self.model, self.name = model, name
 
     def begin(self, simulation: ApplianceSimulation) -> None:

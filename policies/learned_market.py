@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from flexgym.envs.aggregator_market.observation import Observer
@@ -11,15 +9,12 @@ from flexgym.envs.aggregator_market.roles import Role, Seats
 from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
-from flexgym.policies.learned import policy_from
+from flexgym.policies.learned import Predictor, policy_from
 from flexgym.policies.market import MarketPolicy
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 class LearnedMarket:
-    """A trained SB3 policy of the DSO or of aggregators, who share it; without exploration.
+    """A trained SB3 policy of the DSO, or one that aggregators or buses share; no exploration.
 
     Args:
         model: The model.
@@ -27,7 +22,7 @@ class LearnedMarket:
         name: For tables.
     """
 
-    def __init__(self, model: BaseAlgorithm, role: Role, name: str) -> None:
+    def __init__(self, model: Predictor, role: Role, name: str) -> None:
         self.model, self.name = model, name
         self.role: Role = role
 
@@ -55,16 +50,19 @@ class LearnedMarket:
         played = np.asarray(action, dtype=np.float64).reshape(n, agents, -1)
         if self.role == "dso":
             return self._seats.directive(market, played)
+        if self.role == "buses":
+            return self._seats.chosen(played)
         return self._seats.quote(market, played)
 
 
 def load_market_policy(source: str, role: Role) -> MarketPolicy:
-    """A policy from where it lies.
+    """A policy from where it lies; nothing in a file is executed.
 
     Args:
-        source: A folder with ``best.zip`` (and ``config.yaml``, where it is no PPO), a ``.zip``
-            file of PPO, or ``module:callable``, called with the role.
-        role: ``"dso"`` or ``"aggregators"``.
+        source: A folder of ``flexgym train``, or one with ``best.zip`` of PPO; a ``.zip`` or
+            ``.safetensors`` file; or ``module:callable``, which is imported and called with the
+            role.
+        role: ``"dso"``, ``"aggregators"`` or ``"buses"``.
 
     Raises:
         RunError: There is none, or it is damaged.

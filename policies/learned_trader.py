@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.trader.observation import OBSERVATION_NAMES
 from flexgym.envs.trader.simulation import TraderSimulation
-from flexgym.policies.learned import policy_from
+from flexgym.policies.learned import Predictor, policy_from
 from flexgym.policies.trader import TraderPolicy
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 class LearnedTrader:
@@ -28,7 +23,7 @@ class LearnedTrader:
         RunError: It was trained on other observations.
     """
 
-    def __init__(self, model: BaseAlgorithm, name: str) -> None:
+    def __init__(self, model: Predictor, name: str) -> None:
         self.model, self.name = model, name
         wanted, given = model.observation_space.shape, (len(OBSERVATION_NAMES),)
         if wanted != given:

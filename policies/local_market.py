@@ -7,7 +7,7 @@ participants of many markets are computed at once shares nothing between them.
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,10 +20,7 @@ from flexgym.envs.local_market.dynamics import Terms, orders_from_actions
 from flexgym.envs.local_market.params import HOURS
 from flexgym.envs.local_market.play import Behaviour
 from flexgym.envs.local_market.simulation import SPOT_ACTIONS, LocalMarketSimulation
-from flexgym.policies.learned import policy_from
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+from flexgym.policies.learned import Predictor, policy_from
 
 SHADED = 0.3
 """Share of the way from the limit to the edge that `Shading` asks for by default."""
@@ -232,7 +229,7 @@ class LearnedOrders:
         name: For tables.
     """
 
-    def __init__(self, model: BaseAlgorithm, name: str) -> None:
+    def __init__(self, model: Predictor, name: str) -> None:
         self.model, self.name = model, name
 
     def begin(self, market: LocalMarketSimulation) -> None:

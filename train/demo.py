@@ -30,13 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.house_days < 2:
         raise RunError(f"house-days is {arguments.house_days}; expected at least 2.")
     print("1/3  training PPO on days and houses of the training split", flush=True)
-    from flexgym.train.household import train
+    from flexgym.train.training import train
 
     train(
+        "household",
         training,
         config=CONFIG_FOLDER / "demo.yml",
         minutes=arguments.minutes,
-        validation_house_days=24,
+        validation=24,
         cache=arguments.cache,
         seed=arguments.seed,
         threads=arguments.threads,

@@ -1,9 +1,9 @@
 """A run on disk: configuration, checkpoints and the state that resuming needs.
 
 Files: ``config.yaml`` (algorithm, hyper-parameters, seed, versions), ``last.zip`` and
-``best.zip`` (SB3 models), ``state.json``, ``validation.csv``, ``tb/`` (TensorBoard) and, for
-off-policy algorithms, ``replay/``. Every file is replaced in one piece, so a run that is killed
-leaves complete files.
+``best.zip`` (SB3 models), ``policy.safetensors`` (the best, as it is played), ``state.json``,
+``validation.csv``, ``day.png``, ``tb/`` (TensorBoard) and, for off-policy algorithms,
+``replay/``. Every file is replaced in one piece, so a run that is killed leaves complete files.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class RunFolder:
         self.path = Path(path)
         self.state = RunState()
         self._lock: TextIO | None = None
+        self.algorithm = ""
 
     @classmethod
     def create(cls, path: str | Path, config: dict) -> RunFolder:
@@ -90,6 +91,7 @@ class RunFolder:
 
     def configure(self, config: dict) -> None:
         """Write the configuration."""
+        self.algorithm = str(config.get("algorithm", ""))
         text = yaml.safe_dump(config, sort_keys=False)
         replace_file(self.path / "config.yaml", lambda part: part.write_text(text))
 
@@ -165,6 +167,15 @@ class RunFolder:
     def save(self, model: BaseAlgorithm, name: str) -> None:
         """Write a model as ``name.zip``."""
         replace_file(self.path / f"{name}.zip", lambda part: model.save(str(part)))
+
+    def save_best(self, model: BaseAlgorithm) -> None:
+        """Write the best model so far, and beside it what playing it takes."""
+        from flexgym.policies.learned_weights import write_policy
+
+        algorithm = self.algorithm
+        self.save(model, "best")
+        light = self.path / "policy.safetensors"
+        replace_file(light, lambda part: write_policy(model, algorithm, part))
 
     def checkpoint(self, model: BaseAlgorithm) -> None:
         """Write model and state, so that only the running rollout can be lost."""

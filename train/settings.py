@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,33 @@ from typing import Any
 import yaml
 
 from flexgym.envs.errors import ScenarioError
-from flexgym.policies.learned import ALGORITHMS
+from flexgym.policies.learned_weights import ALGORITHMS, literal_kwargs, policy_class
+from flexgym.train.task import Task
 
 CONFIG_FOLDER = Path(__file__).parent / "config"
-_OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper")
+_OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper", "most_std")
 _NOT_THEIRS = (
     *("env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"),
     *("replay_buffer_class", "replay_buffer_kwargs"),
 )
 """Arguments of SB3's classes that the command line or the run folder decides."""
 _COUNTS = ("n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts")
-_ENV_KWARGS = ("observation", "action_map", "curtailment", "uncertainty", "initial_soc", "car")
 
 
-def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = None) -> dict:
+def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | None = None) -> dict:
     """Hyper-parameters of an environment.
 
     Args:
-        algorithm: ``"ppo"`` or ``"sac"``.
-        env_id: Key in the file.
+        algorithm: One of the task's.
+        task: Whose ``env_id`` is the key in the file.
         path: YAML file in rl_zoo3's form; None takes the tuned ones that are shipped.
 
     Raises:
         ScenarioError: Unknown algorithm, unreadable file, missing or unknown keys.
     """
-    if algorithm not in ALGORITHMS:
-        raise ScenarioError(f"algo is {algorithm!r}; expected one of {', '.join(ALGORITHMS)}.")
+    if algorithm not in task.algorithms:
+        raise ScenarioError(f"algo is {algorithm!r}; expected one of {', '.join(task.algorithms)}.")
+    env_id = task.env_id
     file = Path(path) if path else CONFIG_FOLDER / f"{algorithm}.yml"
     try:
         content = yaml.safe_load(file.read_text())
@@ -52,13 +53,13 @@ def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = 
         raise ScenarioError(f"{file} lacks {', '.join(missing)} for {env_id}.")
     import stable_baselines3
 
-    known = inspect.signature(getattr(stable_baselines3, algorithm.upper())).parameters
+    known = inspect.signature(getattr(stable_baselines3, ALGORITHMS[algorithm].learner)).parameters
     allowed = {*known, *_OURS} - {*_NOT_THEIRS}
     unknown = [str(key) for key in parameters if key not in allowed]
     if unknown:
         raise ScenarioError(
             f"{file} has unknown keys {', '.join(unknown)}; expected arguments of "
-            f"{algorithm.upper()} or {', '.join(_OURS)}."
+            f"{ALGORITHMS[algorithm].learner} or {', '.join(_OURS)}."
         )
     for key in ("n_envs", "n_timesteps", *_COUNTS):
         if key not in parameters:
@@ -69,13 +70,26 @@ def read_hyperparameters(algorithm: str, env_id: str, path: str | Path | None = 
             parameters[key] = 0
         if parameters[key] < 1:
             raise ScenarioError(f"{key} in {file} is not a number >= 1.")
+    _check_most_std(parameters.get("most_std"), ALGORITHMS[algorithm].learner, file)
     options = parameters.get("env_kwargs") or {}
-    if not isinstance(options, dict) or set(options) - {*_ENV_KWARGS}:
+    if not isinstance(options, dict) or set(options) - {*task.env_kwargs}:
         raise ScenarioError(
             f"env_kwargs in {file} is {options!r}; expected a mapping with any of "
-            f"{', '.join(_ENV_KWARGS)}."
+            f"{', '.join(task.env_kwargs)}."
         )
     return parameters
+
+
+def _check_most_std(ends: Any, learner: str, file: Path) -> None:
+    """Refuse what `flexgym.train.callbacks.NoiseCeiling` cannot go by."""
+    if ends is None:
+        return
+    numbers = isinstance(ends, list) and all(isinstance(x, int | float) for x in ends)
+    if learner != "PPO" or not numbers or len(ends) != 2 or not 0.0 < min(ends) <= max(ends) < 1e3:
+        raise ScenarioError(
+            f"most_std in {file} is {ends!r} for {learner}; expected [first, last], the largest "
+            "standard deviation of PPO's actions at the start and at the end, each > 0."
+        )
 
 
 class Budget:
@@ -118,8 +132,16 @@ class LinearSchedule:
         return self.initial * self.budget.remaining(progress_remaining)
 
 
-def algorithm_arguments(parameters: dict, budget: Budget) -> dict[str, Any]:
+def algorithm_arguments(
+    algorithm: str, parameters: dict, budget: Budget, policy_kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
     """Arguments for the SB3 algorithm: rl_zoo3's strings turned into objects.
+
+    Args:
+        algorithm: One of `ALGORITHMS`.
+        parameters: Of the file.
+        budget: What schedules go by.
+        policy_kwargs: Arguments of the policy besides those of the file.
 
     Raises:
         ScenarioError: A schedule or ``policy_kwargs`` cannot be read.
@@ -138,21 +160,13 @@ def algorithm_arguments(parameters: dict, budget: Budget) -> dict[str, Any]:
                 ) from None
     given = arguments.get("policy_kwargs")
     if isinstance(given, str):
-        arguments["policy_kwargs"] = _dictionary(given)
+        given = literal_kwargs(given)
+    if not isinstance(given, dict | None):
+        raise ScenarioError(f"policy_kwargs is {given!r}; expected 'dict(name=literal, ...)'.")
+    arguments["policy_kwargs"] = {**(given or {}), **policy_kwargs}
+    if arguments["policy"] == "MlpPolicy":
+        arguments["policy"] = policy_class(algorithm)
     return arguments
-
-
-def _dictionary(text: str) -> dict[str, Any]:
-    """Read ``dict(key=literal, ...)`` without executing anything."""
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if not (isinstance(call, ast.Call) and getattr(call.func, "id", "") == "dict"):
-            raise ValueError
-        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (ValueError, SyntaxError):
-        raise ScenarioError(
-            f"policy_kwargs is {text!r}; expected 'dict(name=literal, ...)'."
-        ) from None
 
 
 def wrapped(env: Any, parameters: dict) -> Any:

@@ -190,11 +190,7 @@ class Seats:
         quote = self.quote(market, played.get("aggregators"))
         buses, consumers = played.get("buses"), played.get("consumers")
         if buses is not None:
-            flexible = self.scenario.flexible[self.active]
-            n, B = market.n, len(self.scenario.bus)
-            chosen, bought = np.zeros((n, B)), np.zeros((n, B))
-            up = np.rint(0.5 * (buses[:, :, 0] + 1.0) * flexible)
-            chosen[:, self.active] = (2.0 * up - flexible) / flexible
+            chosen, bought = self.chosen(buses), np.zeros((market.n, len(self.scenario.bus)))
             if self.purchases:
                 share = self.scenario.flexible / self.scenario.customers.sum()
                 bought[:, self.active] = 0.5 * (buses[:, :, 1] + 1.0) * share[self.active]
@@ -205,6 +201,14 @@ class Seats:
         if "buses" in self.others:
             return market.step(directive, quote, magnetisation=self.others["buses"](market))
         return market.step(directive, quote)
+
+    def chosen(self, buses: Floats) -> Floats:
+        """Magnetisations that the buses' actions (n, agents, entries) stand for, shape (n, B)."""
+        flexible = self.scenario.flexible[self.active]
+        found = np.zeros((len(buses), len(self.scenario.bus)))
+        up = np.rint(0.5 * (buses[:, :, 0] + 1.0) * flexible)
+        found[:, self.active] = (2.0 * up - flexible) / flexible
+        return found
 
     def _checked(self, market: MarketSimulation, role: Role, action: Floats) -> Floats:
         array = as_numbers(action)

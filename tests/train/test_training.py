@@ -12,36 +12,21 @@ import pytest
 import yaml
 
 from flexgym.envs.errors import RunError, ScenarioError
-from flexgym.train.household import ENV_ID, train
-from flexgym.train.settings import Budget, LinearSchedule, algorithm_arguments, read_hyperparameters
+from flexgym.train.tasks.household import HouseholdTask
+from flexgym.train.training import train as train_in
 
-SMALL = {
-    "ppo": {"n_envs": 4, "n_timesteps": 1536, "n_steps": 96, "batch_size": 384, "n_epochs": 1},
-    "sac": {
-        "n_envs": 4,
-        "n_timesteps": 1536,
-        "buffer_size": 4000,
-        "learning_starts": 100,
-        "gradient_steps": 1,
-        "batch_size": 32,
-    },
-}
+ENV_ID = HouseholdTask.env_id
 
 
-def small_config(tmp_path, algorithm, **changes):
-    path = tmp_path / f"{algorithm}.yml"
-    wrapper = [{"flexgym.train.vec_env.ShapedReward": {"scale": 10.0}}]
-    content = {
-        **SMALL[algorithm],
-        "policy": "MlpPolicy",
-        "learning_rate": "lin_1e-3",
-        "gamma": 1.0,
-        "policy_kwargs": "dict(net_arch=[8])",
-        "vec_env_wrapper": wrapper,
-        **changes,
-    }
-    path.write_text(yaml.safe_dump({ENV_ID: content}))
-    return path
+def train(folder, **options):
+    return train_in("household", folder, **options)
+
+
+def policy_shape(run):
+    """Length of an observation by the run's own checkpoint."""
+    from flexgym.policies.learned_weights import read_checkpoint
+
+    return tuple(read_checkpoint(run / "last.zip").facts["observation_space"]["_shape"])
 
 
 def test_batch_adapter_equals_single_environments():
@@ -135,12 +120,12 @@ def test_shaping_of_house_rows_counts_their_share_of_the_grid():
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
-def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algorithm):
+def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algorithm, small_config):
     from flexgym.policies.learned import Learned
 
-    config = small_config(tmp_path, algorithm)
+    config = small_config(algorithm)
     run = tmp_path / "run"
-    options = {"algorithm": algorithm, "config": config, "validation_house_days": 4}
+    options = {"algorithm": algorithm, "config": config, "validation": 4}
     best = train(run, timesteps=768, **options)
     first = json.loads((run / "state.json").read_text())
     assert first["frames"] == 768
@@ -154,28 +139,37 @@ def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algor
     assert (run / "validation.csv").read_text().splitlines()[: len(rows)] == rows
     if algorithm == "sac":
         assert after["replay_at"] == 1536 // 4
-    assert Learned.from_run(run).model.num_timesteps <= 1536
-    assert Learned.from_run(run, "last").model.num_timesteps == 1536
+    for checkpoint in ("best", "last"):
+        policy = Learned.from_run(run, checkpoint)
+        assert policy.model.observation_space.shape == policy_shape(run)
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["seed"] == 0
     assert saved["versions"]["flexgym"]
     assert train(run, timesteps=1536, resume=True, **options) == after["best_score"]
 
 
-def test_tensorboard_gets_scores_and_cost_terms(tmp_path):
+def test_tensorboard_gets_scores_and_cost_terms(tmp_path, small_config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = tmp_path / "run"
-    train(run, config=small_config(tmp_path, "ppo"), timesteps=1536, validation_house_days=4)
+    train(run, config=small_config("ppo"), timesteps=1536, validation=4)
     events = EventAccumulator(str(run / "tb"))
     events.Reload()
     tags = set(events.Tags()["scalars"])
-    assert {"flexgym/score", "flexgym/cost_eur", "flexgym/wear_eur", "train/loss"} <= tags
+    wanted = {"score", "cost_eur", "gap_eur", "violation_h", "wear_eur", "learning_rate"}
+    assert {f"flexgym/{name}" for name in wanted} | {"train/loss"} <= tags
+    assert {"time/frames_per_s", "time/environment_percent"} <= tags
+    for event in events.Scalars("time/environment_percent"):
+        assert 0.0 < event.value < 100.0
+    assert events.Tags()["images"] == ["flexgym/day"]
+    assert (run / "day.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
-def test_a_killed_run_resumes_with_nothing_lost_but_the_running_rollout(tmp_path, algorithm):
-    config = small_config(tmp_path, algorithm)
+def test_a_killed_run_resumes_with_nothing_lost_but_the_running_rollout(
+    tmp_path, algorithm, small_config
+):
+    config = small_config(algorithm)
     run = tmp_path / "run"
     command = [sys.executable, "-m", "flexgym", "train", "household", "--algo", algorithm]
     command += ["--config", str(config), "--timesteps", "1e7", "--validation", "2"]
@@ -197,7 +191,7 @@ def test_a_killed_run_resumes_with_nothing_lost_but_the_running_rollout(tmp_path
         run,
         algorithm=algorithm,
         timesteps=frames,
-        validation_house_days=2,
+        validation=2,
         resume=True,
     )
     resumed = json.loads(state.read_text())
@@ -206,25 +200,25 @@ def test_a_killed_run_resumes_with_nothing_lost_but_the_running_rollout(tmp_path
     assert resumed["best_score"] >= killed["best_score"]
 
 
-def test_damaged_and_missing_runs_are_named(tmp_path):
-    config = small_config(tmp_path, "ppo")
+def test_damaged_and_missing_runs_are_named(tmp_path, small_config):
+    config = small_config("ppo")
     run = tmp_path / "run"
-    options = {"config": config, "timesteps": 384, "validation_house_days": 2}
+    options = {"config": config, "timesteps": 384, "validation": 2}
     with pytest.raises(RunError, match="no run in"):
         train(run, resume=True, **options)
     train(run, **options)
     with pytest.raises(RunError, match="--resume"):
         train(run, **options)
     with pytest.raises(RunError, match="--algo ppo, got sac"):
-        train(run, algorithm="sac", resume=True, validation_house_days=2)
+        train(run, algorithm="sac", resume=True, validation=2)
     whole = (run / "last.zip").read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 10):
         (run / "last.zip").write_bytes(whole[:size])
         with pytest.raises(RunError, match=r"cannot read the checkpoint .*last.zip"):
-            train(run, resume=True, timesteps=768, validation_house_days=2)
+            train(run, resume=True, timesteps=768, validation=2)
     (run / "last.zip").unlink()
     with pytest.raises(RunError, match=r"last\.zip is missing after 384 frames"):
-        train(run, resume=True, timesteps=768, validation_house_days=2)
+        train(run, resume=True, timesteps=768, validation=2)
     (run / "last.zip").write_bytes(whole)
     state = (run / "state.json").read_text()
     for broken in (
@@ -236,55 +230,55 @@ def test_damaged_and_missing_runs_are_named(tmp_path):
     ):
         (run / "state.json").write_text(broken)
         with pytest.raises(RunError, match=r"state\.json"):
-            train(run, resume=True, timesteps=768, validation_house_days=2)
+            train(run, resume=True, timesteps=768, validation=2)
     (run / "state.json").write_text(state)
     text = (run / "config.yaml").read_text()
     for broken in ("algorithm: [", "", text.replace("seed:", "sed:"), text.replace("ppo", "dqn")):
         (run / "config.yaml").write_text(broken)
         with pytest.raises(RunError, match=r"config\.yaml"):
-            train(run, resume=True, timesteps=768, validation_house_days=2)
+            train(run, resume=True, timesteps=768, validation=2)
 
 
-def test_resume_refuses_options_that_contradict_the_run(tmp_path):
+def test_resume_refuses_options_that_contradict_the_run(tmp_path, small_config):
     run = tmp_path / "run"
-    config = small_config(tmp_path, "ppo")
-    options = {"timesteps": 384, "validation_house_days": 2, "resume": True}
+    config = small_config("ppo")
+    options = {"timesteps": 384, "validation": 2, "resume": True}
     train(run, **{**options, "config": config, "resume": False, "seed": 3})
     with pytest.raises(RunError, match="--seed 3, got 4"):
         train(run, **options, seed=4)
-    other = small_config(tmp_path, "ppo", gamma=0.9)
+    other = small_config("ppo", gamma=0.9)
     with pytest.raises(RunError, match="--config"):
         train(run, **options, seed=3, config=other)
-    assert train(run, **options, seed=3, config=small_config(tmp_path, "ppo")) > -1e9
+    assert train(run, **options, seed=3, config=small_config("ppo")) > -1e9
 
 
-def test_two_processes_never_train_in_one_folder(tmp_path):
+def test_two_processes_never_train_in_one_folder(tmp_path, small_config):
     from flexgym.train.run_folder import RunFolder
 
     run = tmp_path / "run"
-    train(run, config=small_config(tmp_path, "ppo"), timesteps=384, validation_house_days=2)
+    train(run, config=small_config("ppo"), timesteps=384, validation=2)
     held = RunFolder.resume(run)
     with pytest.raises(RunError, match="another process"):
-        train(run, timesteps=768, validation_house_days=2, resume=True)
+        train(run, timesteps=768, validation=2, resume=True)
     held.release()
-    train(run, timesteps=768, validation_house_days=2, resume=True)
+    train(run, timesteps=768, validation=2, resume=True)
 
 
-def test_evaluating_a_run_leaves_its_replay_buffer_alone(tmp_path):
+def test_evaluating_a_run_leaves_its_replay_buffer_alone(tmp_path, small_config):
     from flexgym.policies.learned import Learned
 
     run = tmp_path / "run"
-    config = small_config(tmp_path, "sac")
-    train(run, algorithm="sac", config=config, timesteps=768, validation_house_days=2)
+    config = small_config("sac")
+    train(run, algorithm="sac", config=config, timesteps=768, validation=2)
     before = (run / "replay" / "rewards.npy").read_bytes()
     assert any(before[200:])
     Learned.from_run(run)
     assert (run / "replay" / "rewards.npy").read_bytes() == before
 
 
-def test_loading_a_policy_does_not_import_the_training_room(tmp_path):
+def test_loading_a_policy_does_not_import_the_training_room(tmp_path, small_config):
     run = tmp_path / "run"
-    train(run, config=small_config(tmp_path, "ppo"), timesteps=384, validation_house_days=2)
+    train(run, config=small_config("ppo"), timesteps=384, validation=2)
     program = (
         "import sys; from flexgym.policies.learned import Learned; "
         f"Learned.from_run({str(run)!r}); "
@@ -313,93 +307,10 @@ def test_adapter_keeps_the_contract_of_sb3():
         env.env_method("reset", indices=[0])
 
 
-def test_a_missing_replay_buffer_is_named(tmp_path):
+def test_a_missing_replay_buffer_is_named(tmp_path, small_config):
     run = tmp_path / "run"
-    options = {"algorithm": "sac", "validation_house_days": 2}
-    train(run, config=small_config(tmp_path, "sac"), timesteps=768, **options)
+    options = {"algorithm": "sac", "validation": 2}
+    train(run, config=small_config("sac"), timesteps=768, **options)
     shutil.rmtree(run / "replay")
     with pytest.raises(RunError, match="replay buffer"):
         train(run, timesteps=1536, resume=True, **options)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"learning_rat": 1e-3}, "unknown keys learning_rat"),
-        ({"device": "cuda"}, "unknown keys device"),
-        ({"batch_size": -1}, "batch_size"),
-        ({"n_steps": 0}, "n_steps"),
-        ({"policy": "Foo"}, "do not fit PPO"),
-        ({"clip_range": "a"}, "clip_range"),
-        ({"policy_kwargs": "dict(foo=1)"}, "do not fit PPO"),
-        ({"env_kwargs": {"foo": 1}}, "env_kwargs"),
-        ({"env_kwargs": {"split": "test"}}, "env_kwargs"),
-        ({"env_kwargs": "a"}, "env_kwargs"),
-        ({"env_kwargs": {"action_map": "a"}}, "action_map is 'a'"),
-        (
-            {"vec_env_wrapper": ["stable_baselines3.common.vec_env.VecNormalize"]},
-            "changes observations",
-        ),
-        (
-            {
-                "vec_env_wrapper": [
-                    {"stable_baselines3.common.vec_env.VecFrameStack": {"n_stack": 2}}
-                ]
-            },
-            "changes observations",
-        ),
-        ({"vec_env_wrapper": [{"flexgym.train.vec_env.ShapedReward": {"a": 1}}]}, "does not take"),
-        ({"n_envs": 0}, "n_envs"),
-        ({"n_timesteps": "many"}, "n_timesteps"),
-        ({"learning_rate": "cos_1e-3"}, "learning_rate"),
-        ({"learning_rate": "lin_fast"}, "learning_rate"),
-        ({"policy_kwargs": "__import__('os').getcwd()"}, "policy_kwargs"),
-        ({"vec_env_wrapper": ["nowhere.Nothing"]}, "vec_env_wrapper"),
-    ],
-)
-def test_bad_hyperparameters_are_named(tmp_path, change, message):
-    config = small_config(tmp_path, "ppo", **change)
-    with pytest.raises(ScenarioError, match=message):
-        train(tmp_path / "run", config=config, timesteps=384, validation_house_days=2)
-    # Nothing is left behind that would refuse the corrected command.
-    good = small_config(tmp_path, "ppo")
-    train(tmp_path / "run", config=good, timesteps=384, validation_house_days=2)
-
-
-def test_bad_hyperparameter_files_are_named(tmp_path):
-    with pytest.raises(ScenarioError, match="algo is 'dqn'"):
-        read_hyperparameters("dqn", ENV_ID)
-    with pytest.raises(ScenarioError, match="cannot read"):
-        read_hyperparameters("ppo", ENV_ID, tmp_path / "nothing.yml")
-    broken = tmp_path / "broken.yml"
-    broken.write_text("a: [")
-    with pytest.raises(ScenarioError, match="cannot read"):
-        read_hyperparameters("ppo", ENV_ID, broken)
-    broken.write_text("other/Env-v0: {}")
-    with pytest.raises(ScenarioError, match="no entry"):
-        read_hyperparameters("ppo", ENV_ID, broken)
-
-
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
-def test_shipped_hyperparameters_fit_the_algorithm(algorithm):
-    import stable_baselines3
-
-    from flexgym.train import sb3_vec_env
-
-    parameters = read_hyperparameters(algorithm, ENV_ID)
-    arguments = algorithm_arguments(parameters, Budget(None))
-    made = getattr(stable_baselines3, algorithm.upper())(
-        env=sb3_vec_env(ENV_ID, parameters["n_envs"], **parameters["env_kwargs"]), **arguments
-    )
-    assert made.gamma == 1.0
-
-
-def test_learning_rate_falls_with_frames_or_time_whichever_is_ahead():
-    unlimited = LinearSchedule(2.0, Budget(None))
-    assert unlimited(1.0) == 2.0
-    assert unlimited(0.25) == 0.5
-    half_gone = LinearSchedule(2.0, Budget(1.0, used_s=30.0))
-    assert half_gone(0.9) == pytest.approx(1.0, abs=0.05)
-    assert half_gone(0.1) == pytest.approx(0.2, abs=1e-9)
-    assert LinearSchedule(2.0, Budget(1.0, used_s=90.0))(1.0) == 0.0
-    assert Budget(1.0, used_s=90.0).over

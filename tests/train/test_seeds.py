@@ -1,0 +1,83 @@
+"""Several seeds: a folder each, side by side, taken up where they were left."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from flexgym.cli import main
+from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.train.seeds import seed_folder, train_seeds
+from flexgym.train.training import train
+
+CONTENT = {
+    "flexgym/Aggregator-v0": {
+        "n_envs": 4,
+        "n_steps": 24,
+        "batch_size": 96,
+        "n_epochs": 1,
+        "n_timesteps": 192,
+        "policy": "MlpPolicy",
+        "learning_rate": 1e-3,
+        "policy_kwargs": "dict(net_arch=[8])",
+    }
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "ppo.yml"
+    path.write_text(yaml.safe_dump(CONTENT))
+    return path
+
+
+def weights(run):
+    from flexgym.policies.learned_weights import read_checkpoint
+
+    return read_checkpoint(run / "last.zip").parameters["policy"]
+
+
+def test_seeds_are_the_runs_that_each_would_be_alone(tmp_path, file, capsys):
+    options = {"config": file, "validation": 8}
+    scores = train_seeds("aggregator", tmp_path / "both", 2, seed=5, **options)
+    assert set(scores) == {5, 6}
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in lines if line.startswith("seed")} == {"5", "6"}
+    alone = tmp_path / "alone"
+    assert train("aggregator", alone, seed=6, **options) == scores[6]
+    both = weights(seed_folder(tmp_path / "both", 6))
+    for name, tensor in weights(alone).items():
+        np.testing.assert_array_equal(tensor, both[name])
+
+
+def test_seeds_that_were_left_go_on_and_others_begin(tmp_path, file):
+    options = {"config": file, "validation": 8, "timesteps": 96}
+    train("aggregator", tmp_path / "seed-0", seed=0, **options)
+    with pytest.raises(RunError, match="--resume"):
+        train_seeds("aggregator", tmp_path, 2, **options)
+    options["timesteps"] = 192
+    train_seeds("aggregator", tmp_path, 2, resume=True, **options)
+    for seed in range(2):
+        state = json.loads((tmp_path / f"seed-{seed}" / "state.json").read_text())
+        assert state["frames"] == 192
+
+
+def test_seeds_side_by_side_in_processes(tmp_path, file):
+    done = main(
+        f"train aggregator --config {file} --validation 8 --seeds 2 --threads 2 --steps 96 "
+        f"--out {tmp_path / 'runs'}".split()
+    )
+    assert done == 0
+    for seed in range(2):
+        assert (
+            yaml.safe_load((tmp_path / f"runs/seed-{seed}/config.yaml").read_text())["seed"] == seed
+        )
+
+
+def test_bad_numbers_of_seeds_are_named(tmp_path):
+    for seeds in (0, -1, 10_000):
+        with pytest.raises(ScenarioError, match="seeds is"):
+            train_seeds("aggregator", tmp_path, seeds)
+    with pytest.raises(ScenarioError, match="env is 'x'"):
+        train_seeds("x", tmp_path, 1)

@@ -1,0 +1,119 @@
+"""Hyper-parameters: files, schedules, exploration."""
+
+import pytest
+
+from flexgym.envs.errors import ScenarioError
+from flexgym.train.settings import Budget, LinearSchedule, algorithm_arguments, read_hyperparameters
+from flexgym.train.task import TASKS, task_class
+from flexgym.train.tasks.household import HouseholdTask
+from flexgym.train.training import train as train_in
+
+
+def train(folder, **options):
+    return train_in("household", folder, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rat": 1e-3}, "unknown keys learning_rat"),
+        ({"device": "cuda"}, "unknown keys device"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"n_steps": 0}, "n_steps"),
+        ({"policy": "Foo"}, "do not fit PPO"),
+        ({"clip_range": "a"}, "clip_range"),
+        ({"policy_kwargs": "dict(foo=1)"}, "do not fit PPO"),
+        ({"env_kwargs": {"foo": 1}}, "env_kwargs"),
+        ({"env_kwargs": {"split": "test"}}, "env_kwargs"),
+        ({"env_kwargs": "a"}, "env_kwargs"),
+        ({"env_kwargs": {"action_map": "a"}}, "action_map is 'a'"),
+        (
+            {"vec_env_wrapper": ["stable_baselines3.common.vec_env.VecNormalize"]},
+            "changes observations",
+        ),
+        (
+            {
+                "vec_env_wrapper": [
+                    {"stable_baselines3.common.vec_env.VecFrameStack": {"n_stack": 2}}
+                ]
+            },
+            "changes observations",
+        ),
+        ({"vec_env_wrapper": [{"flexgym.train.vec_env.ShapedReward": {"a": 1}}]}, "does not take"),
+        ({"n_envs": 0}, "n_envs"),
+        ({"n_timesteps": "many"}, "n_timesteps"),
+        ({"learning_rate": "cos_1e-3"}, "learning_rate"),
+        ({"learning_rate": "lin_fast"}, "learning_rate"),
+        ({"policy_kwargs": "__import__('os').getcwd()"}, "policy_kwargs"),
+        ({"vec_env_wrapper": ["nowhere.Nothing"]}, "vec_env_wrapper"),
+        ({"most_std": 0.5}, "most_std"),
+        ({"most_std": [0.5, 0.0]}, "most_std"),
+        ({"most_std": ["a", "b"]}, "most_std"),
+    ],
+)
+def test_bad_hyperparameters_are_named(tmp_path, change, message, small_config):
+    config = small_config("ppo", **change)
+    with pytest.raises(ScenarioError, match=message):
+        train(tmp_path / "run", config=config, timesteps=384, validation=2)
+    # Nothing is left behind that would refuse the corrected command.
+    good = small_config("ppo")
+    train(tmp_path / "run", config=good, timesteps=384, validation=2)
+
+
+def test_bad_hyperparameter_files_are_named(tmp_path):
+    with pytest.raises(ScenarioError, match="algo is 'dqn'"):
+        read_hyperparameters("dqn", HouseholdTask)
+    with pytest.raises(ScenarioError, match="cannot read"):
+        read_hyperparameters("ppo", HouseholdTask, tmp_path / "nothing.yml")
+    broken = tmp_path / "broken.yml"
+    broken.write_text("a: [")
+    with pytest.raises(ScenarioError, match="cannot read"):
+        read_hyperparameters("ppo", HouseholdTask, broken)
+    broken.write_text("other/Env-v0: {}")
+    with pytest.raises(ScenarioError, match="no entry"):
+        read_hyperparameters("ppo", HouseholdTask, broken)
+
+
+@pytest.mark.parametrize(
+    ("env", "algorithm"), [(env, algo) for env in TASKS for algo in task_class(env).algorithms]
+)
+def test_shipped_hyperparameters_fit_environment_and_algorithm(env, algorithm):
+    import stable_baselines3
+
+    from flexgym.policies.learned_weights import ALGORITHMS
+    from flexgym.train.settings import wrapped
+
+    kind = task_class(env)
+    parameters = read_hyperparameters(algorithm, kind)
+    task = kind(algorithm, parameters, {})
+    batch = task.vec_env(0)
+    arguments = algorithm_arguments(algorithm, parameters, Budget(None), task.policy_kwargs(batch))
+    learner = getattr(stable_baselines3, ALGORITHMS[algorithm].learner)
+    model = learner(env=wrapped(batch, parameters), device="cpu", **arguments)
+    rows = batch.num_envs * model.n_steps if algorithm != "sac" else parameters["batch_size"]
+    assert rows % model.batch_size == 0
+
+
+def test_exploration_falls_below_its_ceiling(tmp_path, small_config):
+    from flexgym.policies.learned_weights import read_checkpoint
+
+    found = {}
+    for name, change in (("free", {}), ("held", {"most_std": [0.5, 0.1]})):
+        config = small_config("ppo", **change)
+        train(tmp_path / name, config=config, timesteps=1536, validation=2)
+        tensors = read_checkpoint(tmp_path / name / "last.zip").parameters["policy"]
+        found[name] = tensors["log_std"].exp().numpy()
+    # The last of four rollouts begins with a quarter of the frames left.
+    assert (found["held"] <= 0.5 * 0.25 + 0.1 * 0.75 + 0.02).all()
+    assert (found["free"] > 0.8).all()
+
+
+def test_learning_rate_falls_with_frames_or_time_whichever_is_ahead():
+    unlimited = LinearSchedule(2.0, Budget(None))
+    assert unlimited(1.0) == 2.0
+    assert unlimited(0.25) == 0.5
+    half_gone = LinearSchedule(2.0, Budget(1.0, used_s=30.0))
+    assert half_gone(0.9) == pytest.approx(1.0, abs=0.05)
+    assert half_gone(0.1) == pytest.approx(0.2, abs=1e-9)
+    assert LinearSchedule(2.0, Budget(1.0, used_s=90.0))(1.0) == 0.0
+    assert Budget(1.0, used_s=90.0).over

@@ -1,0 +1,105 @@
+"""Several seeds side by side: each a process and a run folder of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from flexgym.envs.errors import ScenarioError
+
+MOST_SEEDS = 1000
+
+
+def seed_folder(folder: str | Path, seed: int) -> Path:
+    """Where the run of a seed lies."""
+    return Path(folder) / f"seed-{seed}"
+
+
+def train_seeds(
+    env: str,
+    folder: str | Path,
+    seeds: int,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    resume: bool = False,
+    **options: Any,
+) -> dict[int, float]:
+    """Train with several seeds, each on one thread, as many at a time as there are threads.
+
+    Args:
+        env: See `flexgym.train.training.train`.
+        folder: Of the runs; that of a seed is ``seed-K`` in it.
+        seeds: How many.
+        seed: The first; the others follow it.
+        threads: Processes side by side.
+        resume: Runs that are there go on; those that are not begin.
+        **options: Of `flexgym.train.training.train`.
+
+    Returns:
+        Best validation score by seed.
+
+    Raises:
+        ScenarioError: An option is out of range.
+        RunError: See `flexgym.train.training.train`.
+    """
+    from flexgym.train.task import task_class
+
+    task_class(env)
+    if not 1 <= seeds <= MOST_SEEDS or threads < 1:
+        raise ScenarioError(
+            f"seeds is {seeds} and threads {threads}; expected 1 to {MOST_SEEDS} seeds and at "
+            "least one thread."
+        )
+    numbers = range(seed, seed + seeds)
+    wide = len(str(numbers[-1]))
+    jobs = {
+        k: {
+            **options,
+            "env": env,
+            "folder": seed_folder(folder, k),
+            "seed": k,
+            "label": f"seed {k:>{wide}}  ",
+            "resume": resume and (seed_folder(folder, k) / "config.yaml").exists(),
+        }
+        for k in numbers
+    }
+    workers = min(threads, seeds)
+    if workers == 1:
+        return {k: _train(job) for k, job in jobs.items()}
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        # The first begins alone: what it compiles and solves, the others find.
+        waiting: dict[int, Future[float]] = {}
+        try:
+            for k, job in jobs.items():
+                waiting[k] = pool.submit(_train, job)
+                if k == seed:
+                    _wait_for_start(waiting[k], jobs[k]["folder"])
+            return {k: future.result() for k, future in waiting.items()}
+        except BaseException:
+            # What fails shall be heard of now, not after the hours that are left.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _wait_for_start(first: Future[float], folder: Path) -> None:
+    """Wait until a run has validated for the first time, or is over."""
+    while not first.done() and not (folder / "validation.csv").exists():
+        time.sleep(0.2)
+
+
+def _train(job: Mapping[str, Any]) -> float:
+    from threadpoolctl import threadpool_limits
+
+    from flexgym.train.training import train
+
+    threadpool_limits(1)  # a process of its own inherits the limit of all together
+    try:
+        return train(**job, threads=1)
+    except KeyboardInterrupt:
+        sys.exit(130)

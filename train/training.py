@@ -1,0 +1,252 @@
+"""Train a policy in any environment that has a `Task`: SB3, judged on validation episodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexgym.envs.errors import FlexgymError, RunError, ScenarioError
+from flexgym.train.task import Task, task_class
+
+if TYPE_CHECKING:
+    from flexgym.train.run_folder import RunFolder
+
+DEVICES = ("auto", "cpu", "cuda")
+"""Where networks learn; the first is the GPU where there is one."""
+_VALIDATIONS = 20
+
+
+def train(
+    env: str,
+    folder: str | Path,
+    *,
+    algorithm: str | None = None,
+    config: str | Path | None = None,
+    timesteps: float | None = None,
+    minutes: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    cache: str | Path | None = None,
+    validation: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+    label: str = "",
+) -> float:
+    """Train a policy.
+
+    Args:
+        env: Name of the environment, see `flexgym.train.task.TASKS`.
+        folder: Run folder.
+        algorithm: One of the task's; None is its usual one.
+        config: Hyper-parameters; None takes the shipped ones.
+        timesteps: Frames; None takes the file's ``n_timesteps``.
+        minutes: Time limit; the learning rate falls with frames or time, whichever is ahead.
+        options: What the task's ``options`` would return, such as ``scenario``.
+        cache: Folder of solved days, or None.
+        validation: Episodes of the validation split to score on; None is the task's number.
+        seed: Seed of networks and episodes.
+        threads: Threads of torch, where more than one slows small networks down, and
+            days solved side by side.
+        device: One of `DEVICES`.
+        resume: Continue the run in ``folder``, with the options that started it; only
+            ``timesteps`` and ``minutes`` may change.
+        label: What lines of progress begin with.
+
+    Returns:
+        Best validation score.
+
+    Raises:
+        RunError: The folder holds a run already, or none to resume, or a damaged one.
+        ScenarioError: An option or hyper-parameter is out of range.
+    """
+    import torch
+
+    from flexgym.train.run_folder import RunFolder
+
+    task = task_class(env)
+    for name, value in (("minutes", minutes), ("timesteps", timesteps)):
+        if value is not None and not 0 < value < 1e12:
+            raise ScenarioError(f"{name} is {value}; expected a number > 0.")
+    episodes = task.episodes if validation is None else validation
+    if episodes < 1:
+        raise ScenarioError(f"validation is {validation}; expected at least 1.")
+    place = _device(device)
+    torch.set_num_threads(threads)
+    asked: dict[str, Any] = {
+        "environment": task.env_id,
+        "task": env,
+        "algorithm": task.algorithms[0] if algorithm is None else algorithm,
+        "seed": seed,
+        "minutes": minutes,
+        **(options or {}),
+    }
+    wanted = (
+        _resumed(Path(folder), asked, set(options or {}), task, config)
+        if resume
+        else _started(asked, task, config)
+    )
+    if timesteps is not None:
+        wanted["hyperparameters"]["n_timesteps"] = int(timesteps)
+    run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)
+    try:
+        run_folder.configure(wanted)
+        started = run_folder.last.exists()
+        if started and run_folder.state.frames >= wanted["hyperparameters"]["n_timesteps"]:
+            return run_folder.state.best_score
+        try:
+            learn = _prepare(
+                run_folder, wanted, task, (episodes, Path(cache) if cache else None, threads),
+                place, label,
+            )  # fmt: skip
+        except BaseException:
+            if not resume:
+                run_folder.discard()
+            raise
+        learn()
+        return run_folder.state.best_score
+    finally:
+        run_folder.release()
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in DEVICES:
+        raise ScenarioError(f"device is {name!r}; expected one of {', '.join(DEVICES)}.")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ScenarioError("device is 'cuda', but torch finds no GPU; expected 'auto' or 'cpu'.")
+    return "cuda" if there and name != "cpu" else "cpu"
+
+
+def _started(asked: dict[str, Any], task: type[Task], config: str | Path | None) -> dict[str, Any]:
+    """Configuration of a new run."""
+    from flexgym.evaluate.report import provenance
+    from flexgym.train.settings import read_hyperparameters
+
+    parameters = read_hyperparameters(asked["algorithm"], task, config)
+    return {**asked, "hyperparameters": parameters, **provenance()}
+
+
+def _resumed(
+    folder: Path,
+    asked: dict[str, Any],
+    options: set[str],
+    task: type[Task],
+    config: str | Path | None,
+) -> dict[str, Any]:
+    """Configuration of a run to continue: its own, with a new time limit where one is given.
+
+    Raises:
+        RunError: The options contradict those the run was started with.
+    """
+    from flexgym.policies.learned import read_config
+    from flexgym.train.settings import read_hyperparameters
+
+    saved = read_config(folder)
+    same = {"env": "environment", "--algo": "algorithm", "--seed": "seed"}
+    same |= {f"--{key}": key for key in options if asked[key] is not None}
+    pairs = {option: (saved.get(key), asked[key]) for option, key in same.items()}
+    if config:
+        given = read_hyperparameters(asked["algorithm"], task, config)
+        ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
+        pairs["--config"] = (saved["hyperparameters"], {**given, **ends})
+    for option, (started_with, got) in pairs.items():
+        if started_with != got:
+            raise RunError(
+                f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
+                "that started it."
+            )
+    if asked["minutes"] is not None:
+        saved["minutes"] = asked["minutes"]
+    return saved
+
+
+def _prepare(
+    run_folder: RunFolder,
+    wanted: dict[str, Any],
+    kind: type[Task],
+    validation: tuple[int, Path | None, int],
+    device: str,
+    label: str,
+) -> Callable[[], None]:
+    """Build environment, model and supervisor; what is returned trains."""
+    import stable_baselines3
+    from stable_baselines3.common.logger import configure
+
+    from flexgym.policies.learned_weights import ALGORITHMS, read_checkpoint, restore
+    from flexgym.train.callbacks import NoiseCeiling, Supervisor
+    from flexgym.train.settings import Budget, algorithm_arguments, wrapped
+    from flexgym.train.wrappers import Stopwatch
+
+    algorithm, parameters, state = wanted["algorithm"], wanted["hyperparameters"], run_folder.state
+    learner = ALGORITHMS[algorithm].learner
+    checkpoint = read_checkpoint(run_folder.last) if run_folder.last.exists() else None
+    task = kind(algorithm, parameters, wanted)
+    # Episodes of different seeds and of a resumed run must not repeat one another.
+    batch = task.vec_env(10_000_000 * (wanted["seed"] + 1) + state.frames)
+    env = Stopwatch(wrapped(batch, parameters))
+    task.prepare(*validation)
+    # Time runs from here: solving validation days is no training.
+    budget = Budget(wanted["minutes"], state.used_s)
+    made = algorithm_arguments(algorithm, parameters, budget, task.policy_kwargs(batch))
+    if learner == "SAC":
+        from flexgym.train.replay import DiskReplayBuffer
+
+        made["replay_buffer_class"] = DiskReplayBuffer
+        made["replay_buffer_kwargs"] = {
+            "folder": str(run_folder.path / "replay"),
+            "resume": (state.replay_at, state.replay_full) if checkpoint else None,
+        }
+    with _naming_bad_hyperparameters(learner):
+        seed = wanted["seed"] if checkpoint is None else wanted["seed"] + state.frames
+        model = getattr(stable_baselines3, learner)(
+            env=env, seed=seed % 2**32, device=device, **made
+        )
+    if checkpoint is not None:
+        # Not SB3's load, which would open what others have pickled.
+        restore(model, checkpoint, run_folder.last)
+    model.set_logger(configure(str(run_folder.path / "tb"), ["tensorboard"]))
+    on_policy = learner == "PPO"
+    rollout_frames = env.num_envs * int(parameters.get("n_steps", task.episode_steps))
+    supervisor = Supervisor(
+        run_folder,
+        task,
+        env,
+        budget,
+        every=max(rollout_frames, parameters["n_timesteps"] // _VALIDATIONS),
+        rollout_frames=rollout_frames,
+        label=label,
+    )
+    ends = parameters.get("most_std")
+    ceiling = [NoiseCeiling(ends[0], ends[1], budget)] if ends else []
+
+    def learn() -> None:
+        model.learn(
+            parameters["n_timesteps"] - (model.num_timesteps if checkpoint else 0),
+            callback=[*ceiling, supervisor],
+            reset_num_timesteps=checkpoint is None,
+            progress_bar=sys.stderr.isatty() and not label,
+            log_interval=10 if on_policy else 4 * env.num_envs,
+        )
+        env.close()
+
+    return learn
+
+
+@contextmanager
+def _naming_bad_hyperparameters(learner: str) -> Iterator[None]:
+    """Turn what SB3 raises while a model is built into a `ScenarioError`."""
+    try:
+        yield
+    except FlexgymError:
+        raise
+    except (TypeError, ValueError, AssertionError, AttributeError, KeyError) as error:
+        raise ScenarioError(
+            f"the hyper-parameters do not fit {learner} ({error}); expected values "
+            "that stable-baselines3 accepts."
+        ) from error
