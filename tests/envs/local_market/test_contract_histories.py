@@ -194,7 +194,8 @@ class Histories(RuleBasedStateMachine):
             self.bad(self.house.sell, nothing)
         self.bad(self.house.publish, "spot", 1.0, 0.3, 0.1)
         self.house.measure(0.0)
-        self.bad(self.house.settle, dict.fromkeys(NAMES, 3.0), volume)
+        for price in (math.nan, math.inf, 1e300):
+            self.bad(self.house.settle, dict.fromkeys(NAMES, 3.0), price)
         self.bad(self.house.settle, {NAMES[who]: -1.0}, 0.1)
         self.bad(self.house.settle, {}, 0.1, "meters")
         self.bad(self.house.close, {"ann": 1.0, "bob": -1.0, "dia": math.nan})

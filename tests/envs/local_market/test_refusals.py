@@ -1,4 +1,4 @@
-"""What is refused changes nothing: atomic calls, huge numbers, debts, forged logs, NumPy's numbers."""
+"""What is refused changes nothing: bad calls, huge numbers, debts, forged logs."""
 
 import math
 from dataclasses import replace
@@ -48,21 +48,21 @@ def test_huge_orders_are_refused_and_the_largest_balance(rule, at):
     assert abs(paid.sum()) <= 1e-15 * LARGEST**2
 
 
-def test_huge_numbers_are_refused_in_contracts_and_messages():
-    for huge in (1e308, 10**400, 2.0 * LARGEST):
-        for make in (
-            lambda: replace(FORWARD, volume_kwh=huge),
-            lambda: replace(FORWARD, delivery=10**400),
-            lambda: replace(OPTION, premium_eur_per_kwh=huge),
-            lambda: PriceFormula(huge),
-            lambda: house().trade("ann", "bob", huge, 1.0),
-            lambda: house().trade("ann", "bob", 1.0, huge),
-            lambda: house().settle({"ann": huge}),
-            lambda: house().settle({}, huge),
-            lambda: house().close({"ann": huge}),
-        ):
-            with pytest.raises(ContractError, match="of at most|from 0 to"):
-                make()
+@pytest.mark.parametrize("huge", [1e308, 10**400, 2.0 * LARGEST])
+def test_huge_numbers_are_refused_in_contracts_and_messages(huge):
+    for make in (
+        lambda: replace(FORWARD, volume_kwh=huge),
+        lambda: replace(FORWARD, delivery=10**400),
+        lambda: replace(OPTION, premium_eur_per_kwh=huge),
+        lambda: PriceFormula(huge),
+        lambda: house().trade("ann", "bob", huge, 1.0),
+        lambda: house().trade("ann", "bob", 1.0, huge),
+        lambda: house().settle({"ann": huge}),
+        lambda: house().settle({}, huge),
+        lambda: house().close({"ann": huge}),
+    ):
+        with pytest.raises(ContractError, match=r"of at most|from 0 to"):
+            make()
     market = house(bob=0.3)
     market.trade("ann", "bob", LARGEST, LARGEST)
     market.close({})

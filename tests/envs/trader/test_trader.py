@@ -184,7 +184,8 @@ def test_saved_and_restored():
         {**saved, "signal": saved["signal"] + 99}, {**saved, "row": np.array([10_000])},
         {**saved, "quote": saved["quote"] - 99}, {**saved, "day": saved["day"] + 1},
         {**saved, "price_eur_per_kwh": saved["price_eur_per_kwh"] * np.nan},
-        {**saved, "outcome": saved["outcome"] + np.inf}, {**saved, "cost_eur": ["x"]}, {k: v for k, v in saved.items() if k != "quote"}, kept,
+        {**saved, "outcome": saved["outcome"] + np.inf}, {**saved, "cost_eur": ["x"]},
+        {k: v for k, v in saved.items() if k != "quote"}, kept,
     ):  # fmt: skip
         with pytest.raises(StateError, match=r"expected|damaged"):
             other.restore_state(wrong)
