@@ -73,7 +73,7 @@ class ClearingHouse:
 
         house = cls()
         for message in messages:
-            check_message(house, message)
+            check_message(house, message)  # type: ignore[arg-type]
             house._record(message)
         return house
 

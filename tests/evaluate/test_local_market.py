@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from flexgym.cli import main
+from flexgym.envs.local_market.dynamics import actions_from_orders, orders_from_actions
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.evaluate.local_market_play import (
     LEARNER,
+    begun,
+    best_orders,
     best_response,
     best_welfare,
     gini,
@@ -104,6 +107,22 @@ def test_the_references_are_what_play_comes_to():
         alone = play(policy, scenario, "mid-price", 4, seed=2, alone=True)
         assert (alone.reward_eur[:, LEARNER] <= best + 1e-4).all()
     assert truth_gap_percent(scenario, "mid-price", 2) > truth_gap_percent(scenario, "uniform", 2)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_best_response_can_be_posted_by_actions(rule):
+    """Within one's own tariffs, and worth the same when it is played through the action map."""
+    scenario = LocalMarketScenario.create(participants=8, split="test")
+    market, posted = begun(scenario, rule, 3, 4), begun(scenario, rule, 3, 4)
+    while not market.done:
+        hour = market.hour
+        price, share = best_orders(hour, rule)
+        action = actions_from_orders(hour, price, share)
+        again, volume = orders_from_actions(hour, action)
+        np.testing.assert_allclose(again, price, rtol=1e-12)
+        np.testing.assert_allclose(volume, share * hour.position_kwh, atol=1e-12)
+        got = posted.post(price, share)
+        np.testing.assert_allclose(market.step(action)[:, LEARNER], got[:, LEARNER], atol=1e-4)
 
 
 def test_indices_of_fairness():

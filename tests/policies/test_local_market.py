@@ -8,7 +8,7 @@ from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
-from flexgym.envs.local_market.vector_env import ParticipantRowsVectorEnv
+from flexgym.envs.local_market.vector_env import LocalMarketVectorEnv, ParticipantRowsVectorEnv
 from flexgym.policies.local_market import (
     Adaptive,
     LearnedOrders,
@@ -111,23 +111,24 @@ def test_adaptive_asks_for_more_when_served_and_for_less_when_not(scenario):
     policy.orders(market)
     hour, buys = market.hour, market.hour.position_kwh > 0
     middle = hour.limit + 0.6 * (np.where(buys, hour.feed_in, hour.retail) - hour.limit)
-    before = policy._margin[:, 0].copy()
-    assert (before == 0.3).all()
+    np.testing.assert_array_equal(policy.margins(market), 0.3)
+    market.t += 1
     # Prices had left 60 % of the way: the served ask for 65 %.
     market.last = np.stack([np.ones_like(middle), np.ones_like(middle), middle, middle])
     policy.orders(market)
-    after = np.where(buys, policy._margin[0], policy._margin[1])
-    np.testing.assert_allclose(after, 0.65, atol=1e-9)
+    policy.orders(market)  # asked twice in an hour it learns once
+    np.testing.assert_allclose(np.where(buys, *policy.margins(market)), 0.65, atol=1e-9)
+    market.t += 1
     # At their limit those that were not served ask for nothing more.
     market.last = np.stack([0.0 * middle, np.ones_like(middle), hour.limit, hour.limit])
     policy.orders(market)
-    after = np.where(buys, policy._margin[0], policy._margin[1])
-    np.testing.assert_allclose(after, 0.0, atol=1e-9)
+    np.testing.assert_allclose(np.where(buys, *policy.margins(market)), 0.0, atol=1e-9)
+    market.t += 1
     # Nothing published, nothing learned.
     market.last = np.stack([0.0 * middle, 0.0 * middle, -np.inf + middle, np.inf + middle])
-    kept = policy._margin.copy()
+    kept = market.memory[policy._key][:2].copy()
     policy.orders(market)
-    np.testing.assert_array_equal(policy._margin, kept)
+    np.testing.assert_array_equal(policy.margins(market), kept)
 
 
 def test_others_of_an_environment_follow_a_policy(scenario):
@@ -145,6 +146,43 @@ def test_others_of_an_environment_follow_a_policy(scenario):
             share[:, 0] = 0.0
             plain.post(price, share)
         np.testing.assert_allclose(env.play.market.totals, plain.totals, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["zero intelligence", "adaptive"])
+def test_others_do_the_same_in_a_batch_after_a_restore_and_beside_other_markets(name, scenario):
+    def policy():
+        return dict(zip(POLICIES, rules(3), strict=True))[name]
+
+    own = np.random.default_rng(0).uniform(-1.0, 1.0, (30, 2, 2))
+
+    def env(others):
+        return local_market_v0.parallel_env(scenario=scenario, learners=1, others=others)
+
+    def step(env, k, row):
+        return env.step({"participant_1": own[k, row]})[1]["participant_1"]
+
+    batch = LocalMarketVectorEnv(2, scenario=scenario, learners=1, others=behaviour(policy()))
+    shared = behaviour(policy())
+    singles = [env(shared), env(shared)]
+    batch.reset(seed=7)
+    for i, single in enumerate(singles):
+        single.reset(seed=7 + i)
+    restored = env(behaviour(policy()))
+    posted = []
+    for k in range(30):
+        both = batch.step(own[k][:, None])[1]
+        if not singles[0].agents:
+            for single in (*singles, restored):
+                single.reset()
+        rewards = [step(single, k, i) for i, single in enumerate(singles)]
+        np.testing.assert_array_equal(both, rewards)
+        if k == 9:
+            restored.restore_state(singles[1].save_state())
+        elif k > 9:
+            assert step(restored, k, 1) == rewards[1]
+        # No two days are alike.
+        posted.append(singles[0].play.market.posted[0].copy())
+    assert (posted[24] != posted[0]).any()
 
 
 @pytest.fixture(scope="module")
@@ -181,15 +219,21 @@ def test_trained_policies_act_through_the_observation(trained, scenario):
 def test_python_entry_points_are_policies_too(tmp_path):
     policy = load_local_market_policy("flexgym.policies.local_market:Truthful")
     assert isinstance(policy, Truthful)
-    for source in ("flexgym.policies.local_market:Nobody", "nowhere:policy", str(tmp_path)):
+    for source in (
+        "flexgym.policies.local_market:Nobody", "nowhere:policy", str(tmp_path), "math:pi",
+        "math:sqrt", "builtins:object", ":x", "flexgym.policies.trader:SpotOnly",
+    ):  # fmt: skip
         with pytest.raises(RunError):
             load_local_market_policy(source)
 
 
 def test_bad_input():
-    for share in (-0.1, 1.1, np.nan):
+    for seed in (-1, 0.5, "x", None):
+        with pytest.raises(ScenarioError, match="seed"):
+            ZeroIntelligence(seed)
+    for share in (-0.1, 1.1, np.nan, "x", None, True):
         with pytest.raises(ScenarioError, match="share"):
             Shading(share)
-    for options in ({"rate": 0.0}, {"start": 1.5}, {"step": -0.1}):
+    for options in ({"rate": 0.0}, {"start": 1.5}, {"step": -0.1}, {"rate": "x"}):
         with pytest.raises(ScenarioError, match="expected"):
             Adaptive(**options)

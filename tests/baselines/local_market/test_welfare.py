@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexgym.baselines.local_market.deviations import best_deviation, truth_gap
-from flexgym.baselines.local_market.welfare import optimal_welfare, welfare
+from flexgym.baselines.local_market.deviations import best_deviation, price_grid, truth_gap
+from flexgym.baselines.local_market.welfare import optimal_welfare, tree_welfare, welfare
 from flexgym.envs.errors import OrderError
 from flexgym.envs.local_market.clearing import clear, equilibrium_interval
+from flexgym.envs.local_market.hierarchy import Hierarchy
 from flexgym.envs.local_market.params import RULES
 
 LIMIT = np.array([0.20, 0.30, 0.45, 0.55, 0.50, 0.60])
@@ -110,3 +111,20 @@ def test_many_participants_leave_little_to_gain_at_one_price():
 def test_nobody_cannot_deviate():
     with pytest.raises(OrderError, match="who"):
         best_deviation(LIMIT, VOLUME, 6, "uniform")
+
+
+def test_what_cannot_be_posted_is_not_tried():
+    for options in (
+        {"shares": [0.5, 1.2]}, {"shares": [-0.1]}, {"shares": [np.nan]}, {"shares": "x"},
+        {"prices": [np.inf]}, {"prices": "x"},
+    ):  # fmt: skip
+        with pytest.raises(OrderError, match="expected"):
+            best_deviation(LIMIT, VOLUME, 0, "uniform", **options)
+    grid = price_grid(LIMIT, within=(0.25, 0.35))
+    assert (grid.min(), grid.max()) == (0.25, 0.35)
+    assert np.isin([0.30, 0.30 - 1e-6], grid).all()
+    for wholesale in ((0.5, 0.1), (np.nan, 0.1), ("x", 0.2), 3.0, (0.1, 0.2, 0.3)):
+        with pytest.raises(OrderError, match="expected"):
+            tree_welfare(Hierarchy.flat(6), LIMIT, VOLUME, wholesale)
+    with pytest.raises(OrderError, match="one of each"):
+        tree_welfare(Hierarchy.flat(5), LIMIT, VOLUME)

@@ -198,3 +198,9 @@ def test_a_margin_must_be_below_one():
     for margin in (1.0, np.nan, -np.inf):
         with pytest.raises(ScenarioError, match="expected"):
             BelowValue(margin)
+
+
+@pytest.mark.parametrize("row", [5, -1, 0.5, None, True])
+def test_only_days_of_the_scenario_are_solved(row):
+    with pytest.raises(ScenarioError, match="expected a position"):
+        cost_to_go(tiny(0), row)

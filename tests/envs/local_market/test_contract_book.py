@@ -111,19 +111,26 @@ def test_ratings_count_what_was_promised_and_delivered():
     np.testing.assert_allclose(result.shortfall_kwh, [[1.0, 0.0]])
     np.testing.assert_allclose(result.forward_eur, [[-0.8, 0.8]])
     np.testing.assert_allclose(book.success_rate, [[0.75, 1.0]])
-    np.testing.assert_array_equal(book.trades, [[1, 1]])
     # settled once and for all
-    np.testing.assert_allclose(book.settle(1, [[0.0, 0.0]]).forward_eur, 0.0)
+    for call in (
+        lambda: book.settle(1, [[0.0, 0.0]]), lambda: book.exercise(1, 1.0),
+        lambda: book.strike_forwards(0, [[0.1, 0.3]], [[-4.0, 4.0]]),
+    ):  # fmt: skip
+        with pytest.raises(ContractError, match="not settled"):
+            call()
 
 
 def test_writers_serve_in_proportion_and_a_right_ends_with_its_period():
     book = ContractBook(1, 4, 3, 1)
     book.sell_options(0, [[0.0, 0.0, 0.1, 0.1]], [[-6.0, -2.0, 4.0, 4.0]], 0.25)
-    assert book.worth_exercising(1, 0.30).all()
-    assert not book.worth_exercising(1, 0.20).any()
     exercised = book.exercise(1, [[0.9, 0.9, 0.5, 0.0]])
     np.testing.assert_allclose(exercised, [[-1.5, -0.5, 2.0, 0.0]])
-    np.testing.assert_allclose(book.exercise(1, 1.0), 0.0)
+    # A second step takes of what is left, and adds to the first.
+    np.testing.assert_allclose(book.exercise(1, [[0, 0, 0.0, 0.5]]), [[-1.5, -0.5, 0.0, 2.0]])
+    assert not book.settle(0, np.zeros((1, 4))).exercise_eur.any()  # another period's
+    found = book.settle(1, np.zeros((1, 4)))
+    np.testing.assert_allclose(found.exercise_eur, [[-0.75, -0.25, 0.5, 0.5]])
+    assert not book.option_kwh.any()
 
 
 def test_saved_and_restored():
@@ -137,11 +144,16 @@ def test_saved_and_restored():
     other.restore(saved)
 
     def rest(x):
-        return [x.exercise(t, 1.0) for t in range(2, 4)], x.settle(3, np.zeros((2, 4)))
+        return [x.exercise(t, 1.0) for t in range(3, 4)], x.settle(3, np.zeros((2, 4)))
 
     for a, b in zip(rest(book)[1], rest(other)[1], strict=True):
         np.testing.assert_array_equal(a, b)
-    for wrong in ({}, {**saved, "trades": np.zeros(3)}):
+    for wrong in (
+        {},
+        {**saved, "settled": np.zeros(3)},
+        None,
+        {**saved, "option_kwh": saved["option_kwh"] * np.nan},
+    ):
         with pytest.raises(StateError, match="expected"):
             other.restore(wrong)
     with pytest.raises(StateError):
@@ -155,6 +167,15 @@ def test_bad_input_is_refused():
         lambda: ContractBook(2, True, 5),
         lambda: ContractBook(2, 3, 5, 1.5),
         lambda: ContractBook(2, 3, 5, supplement=PriceFormula(0.1)),
+        lambda: ContractBook(2, 3, 5, supplement=None),
+        lambda: book.strike_forwards(0.5, none, none),
+        lambda: book.strike_forwards(0, "x", none),
+        lambda: book.sell_options(0, [["a"] * 3] * 2, none, 0.2),
+        lambda: book.sell_options(0, none, none, "x"),
+        lambda: book.exercise(0.5, 1.0),
+        lambda: book.exercise(0, "x"),
+        lambda: book.settle(0, "x", 1.0),
+        lambda: book.settle(0, none, "x"),
         lambda: book.strike_forwards(0, none[:1], none),
         lambda: book.strike_forwards(-1, none, none),
         lambda: book.sell_options(0, none - 0.1, none, 0.2),
@@ -175,7 +196,7 @@ def test_bad_input_is_refused():
     with pytest.raises(OrderError):
         book.strike_forwards(0, none + np.nan, none)
     with pytest.raises(OrderError):
-        ContractBook(2, 3, 5, 1, "auction").strike_forwards(0, none, none)
+        ContractBook(2, 3, 5, 1, "auction")
     book.sell_options(0, none, np.array([[1.0, -1.0, 0.0]] * 2), 0.2)
     with pytest.raises(ContractError, match="expected one auction"):
         book.sell_options(0, none, none, 0.2)

@@ -1,11 +1,19 @@
 """Random histories of trades, contracts, shortfalls and defaults against plain arithmetic."""
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from flexgym.envs.errors import ContractError
 from flexgym.envs.local_market.clearing_house import ClearingHouse
@@ -19,6 +27,17 @@ WHO = st.integers(0, 3)
 OTHER = st.integers(1, 3)
 VOLUME = st.integers(0, 100).map(lambda k: k / 10)
 PRICE = st.integers(-20, 60).map(lambda k: k / 100)
+FORWARD = st.tuples(WHO, OTHER, st.integers(0, 2), VOLUME, PRICE, st.sampled_from([0, 0.01, -0.02]))
+OPTION = st.tuples(
+    WHO, OTHER, st.integers(0, 2), st.integers(0, 2), VOLUME, PRICE,
+    st.sampled_from([0.0, 0.02, 0.3]), st.sampled_from(["call", "put"]),
+)  # fmt: skip
+HOURS = st.tuples(
+    st.integers(-10, 35), PRICE, st.tuples(*[st.integers(0, 6)] * 4),
+    st.tuples(*[st.integers(-6, 6)] * 4),
+)  # fmt: skip
+REACHED = Counter()
+"""In how many histories each thing has happened."""
 
 
 def close(found, expected):
@@ -42,6 +61,7 @@ class Histories(RuleBasedStateMachine):
         self.rights = {}  # id: option, kWh left
         self.count = 0
         self.defaults = 0
+        self.reached = {"history"}
 
     # the model -----------------------------------------------------------------------------
 
@@ -53,6 +73,7 @@ class Histories(RuleBasedStateMachine):
             short = -self.limit[name] - self.cash[name]
             if short > 1e-9:
                 self.defaults += 1
+                self.reached.add("default")
                 self.cash[name] += short
                 self.debt[name] += short
                 self.cash["guarantee"] -= short
@@ -70,28 +91,38 @@ class Histories(RuleBasedStateMachine):
 
     # what happens --------------------------------------------------------------------------
 
-    @initialize(retail=st.sampled_from([0.3, 0.4]), feed_in=st.sampled_from([-0.05, 0.08]))
-    def tariff(self, retail, feed_in):
+    @initialize(
+        retail=st.sampled_from([0.3, 0.4]),
+        feed_in=st.sampled_from([-0.05, 0.08]),
+        forwards=st.lists(FORWARD, min_size=1, max_size=3),
+        options=st.lists(OPTION, min_size=1, max_size=3),
+    )
+    def tariff_and_first_contracts(self, retail, feed_in, forwards, options):
         self.house.quote(retail, feed_in)
         self.retail, self.feed_in = retail, feed_in
+        for terms in forwards:
+            self.strike(*terms)
+        for terms in options:
+            self.sell(*terms)
 
     @rule(seller=WHO, step=OTHER, volume=VOLUME, price=PRICE)
     def spot(self, seller, step, volume, price):
         seller, buyer = NAMES[seller], NAMES[(seller + step) % 4]
+        dear = self.debt[buyer] > 1e-9 and price > self.retail
+        if dear or (self.debt[seller] > 1e-9 and price < min(self.feed_in, 0.0)):
+            self.reached.add("refused at spot")
+            self.bad(self.house.trade, seller, buyer, volume, price)
+            return
         self.house.trade(seller, buyer, volume, price)
         self.given[seller] += volume
         self.given[buyer] -= volume
         self.pay(**{seller: volume * price, buyer: -volume * price})
 
-    @rule(
-        seller=WHO,
-        step=OTHER,
-        ahead=st.integers(0, 2),
-        volume=VOLUME,
-        base=PRICE,
-        slope=st.sampled_from([0.0, 0.01, -0.02]),
-    )
-    def forward(self, seller, step, ahead, volume, base, slope):
+    @rule(terms=FORWARD)
+    def forward(self, terms):
+        self.strike(*terms)
+
+    def strike(self, seller, step, ahead, volume, base, slope):
         seller, buyer = NAMES[seller], NAMES[(seller + step) % 4]
         self.count += 1
         delivery = self.house.period + ahead
@@ -102,19 +133,13 @@ class Histories(RuleBasedStateMachine):
             return
         self.house.strike(contract)
         self.bad(self.house.strike, contract)  # the same again
-        self.due.append((seller, buyer, delivery, volume, base, slope))
+        self.due.append((seller, buyer, delivery, volume, base, slope, "delivery"))
 
-    @rule(
-        writer=WHO,
-        step=OTHER,
-        ahead=st.integers(0, 2),
-        wait=st.integers(0, 2),
-        volume=VOLUME,
-        strike=PRICE,
-        premium=st.sampled_from([0.0, 0.02, 0.3]),
-        kind=st.sampled_from(["call", "put"]),
-    )
-    def option(self, writer, step, ahead, wait, volume, strike, premium, kind):
+    @rule(terms=OPTION)
+    def option(self, terms):
+        self.sell(*terms)
+
+    def sell(self, writer, step, ahead, wait, volume, strike, premium, kind):
         writer, holder = NAMES[writer], NAMES[(writer + step) % 4]
         self.count += 1
         expiry = self.house.period + ahead
@@ -131,7 +156,9 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.rights)
     @rule(data=st.data(), share=st.sampled_from([0.0, 0.25, 1.0]))
     def exercise(self, data, share):
-        id = data.draw(st.sampled_from(sorted(self.rights)))
+        self.use(data.draw(st.sampled_from(sorted(self.rights))), share)
+
+    def use(self, id, share):
         contract, left = self.rights[id]
         self.bad(self.house.exercise, id, contract.writer, share * left)
         self.bad(self.house.exercise, id, contract.holder, left + 1.0)
@@ -141,8 +168,9 @@ class Histories(RuleBasedStateMachine):
         seller, buyer = (
             (contract.writer, contract.holder) if call else (contract.holder, contract.writer)
         )
+        strike = contract.strike_eur_per_kwh
         self.due.append(
-            (seller, buyer, contract.delivery, share * left, contract.strike_eur_per_kwh, 0.0)
+            (seller, buyer, contract.delivery, share * left, strike, 0.0, "exercised delivery")
         )
 
     @rule(who=WHO, fee=st.sampled_from([0.0, 0.1, 0.5]))
@@ -157,24 +185,53 @@ class Histories(RuleBasedStateMachine):
         self.bad(self.house.trade, NAMES[who], "nobody", 1.0, 0.1)
         self.bad(self.house.trade, NAMES[who], "utility", 1.0, 0.1)
         self.bad(self.house.exercise, "o0", NAMES[who], 1.0)
-        self.bad(self.house.charge, NAMES[who], math.nan)
+        for fee in (math.nan, -0.1):
+            self.bad(self.house.charge, NAMES[who], fee)
+        self.bad(self.house.charge, "meters", 0.1)
+        self.bad(self.house.trade, NAMES[who], NAMES[who - 1], 1e308, 1e308)
+        for nothing in (None, 3, "f1"):
+            self.bad(self.house.strike, nothing)
+            self.bad(self.house.sell, nothing)
+        self.bad(self.house.publish, "spot", 1.0, 0.3, 0.1)
+        self.house.measure(0.0)
+        for price in (math.nan, math.inf, 1e300):
+            self.bad(self.house.settle, dict.fromkeys(NAMES, 3.0), price)
+        self.bad(self.house.settle, {NAMES[who]: -1.0}, 0.1)
+        self.bad(self.house.settle, {}, 0.1, "meters")
+        self.bad(self.house.close, {"ann": 1.0, "bob": -1.0, "dia": math.nan})
+        self.bad(self.house.close, {"ann": 1.0, "utility": 1.0})
 
-    @rule(
-        condition=st.integers(-10, 35),
-        spot=PRICE,
-        own=st.tuples(*[st.integers(0, 6)] * 4),
-        load=st.tuples(*[st.integers(-6, 6)] * 4),
-    )
-    def next_period(self, condition, spot, own, load):
+    @rule(hours=HOURS)
+    def next_period(self, hours):
+        self.end(*hours)
+
+    @rule(hours=HOURS)
+    def exercise_and_go_to_delivery(self, hours):
+        wait = 0
+        for id, (contract, _) in list(self.rights.items()):
+            self.use(id, 0.5)
+            wait = max(wait, contract.delivery - self.house.period)
+        for _ in range(wait + 1):
+            self.end(*hours)
+
+    def end(self, condition, spot, own, load):
         now = self.house.period
         self.house.measure(condition)
-        self.house.settle(dict(zip(NAMES, own, strict=True)), spot)
-        due = [x for x in self.due if x[2] == now]
-        self.due = [x for x in self.due if x[2] != now]
         has = dict(zip(NAMES, own, strict=True))
-        for _, buyer, _, volume, _, _ in due:
+        due = [x for x in self.due if x[2] == now]
+        for x in due:
+            if x[3] > 0.0:
+                self.reached.add(x[6])
+        if due:
+            self.bad(self.house.settle, has, math.nan)
+        self.house.settle(has, spot)
+        for id, (contract, left) in self.rights.items():
+            if contract.delivery == now:
+                self.bad(self.house.exercise, id, contract.holder, left)
+        self.due = [x for x in self.due if x[2] != now]
+        for _, buyer, _, volume, *_ in due:
             has[buyer] += volume
-        for seller, buyer, _, volume, base, slope in due:
+        for seller, buyer, _, volume, base, slope, _ in due:
             price = base + min(max(slope * (condition - 10.0), -0.1), 0.1)
             own_kwh = min(volume, has[seller])
             has[seller] -= own_kwh
@@ -182,6 +239,8 @@ class Histories(RuleBasedStateMachine):
             self.given[buyer] -= volume
             self.pay(**{seller: own_kwh * price, buyer: -own_kwh * price})
             lacks = volume - own_kwh
+            if lacks > 0.0:
+                self.reached.add("shortfall")
             self.pay(
                 **{seller: lacks * (price - spot), buyer: -lacks * price, "utility": lacks * spot}
             )
@@ -234,18 +293,37 @@ class Histories(RuleBasedStateMachine):
         assert (unpaid > 1e-9) <= (self.defaults > 0)
 
     def teardown(self):
+        REACHED.update(self.reached)
         log = read_log(write_log(self.house.log))
         assert log == self.house.log
         assert Ledger.rebuild(log) == self.house.ledger
         again = ClearingHouse.rebuild(log)
-        for name in ("period", "forwards", "options", "left_kwh", "ratings", "log"):
+        for name in (
+            "period",
+            "settled",
+            "condition",
+            "forwards",
+            "options",
+            "left_kwh",
+            "ratings",
+            "log",
+        ):
             assert getattr(again, name) == getattr(self.house, name)
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=1000,
-    stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def test_histories():
+    REACHED.clear()
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=1000,
+            stateful_step_count=5,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    histories = REACHED["history"]
+    assert histories >= 1000
+    for name in ("delivery", "exercised delivery", "shortfall", "default"):
+        assert REACHED[name] >= 0.2 * histories, REACHED
+    assert REACHED["refused at spot"] > 0

@@ -178,7 +178,7 @@ def test_every_message_moves_what_it_says():
             assert found[name] == pytest.approx(balance)
     quiet = {
         m.ParticipantJoined, m.TariffQuoted, m.ConditionMeasured, m.OrderPosted, m.PricePublished,
-        m.ForwardStruck, m.OptionExercised, m.OptionExpired, m.PeriodClosed,
+        m.ForwardStruck, m.OptionExercised, m.OptionExpired, m.DeliveriesSettled, m.PeriodClosed,
     }  # fmt: skip
     assert quiet | {type(message) for message in moved} == set(m.MESSAGES.values())
 
@@ -261,7 +261,7 @@ def test_the_ledger_refuses_to_overdraw_and_to_repay_too_much():
         m.UtilitySettled(0, "ann", 10.0, 0.2),
         m.DebtRepaid(0, "ann", 0.5),
         m.SpotTraded(0, "ann", "bob", 1.0, 0.1),
-        m.Defaulted(0, "network", 1.0),
+        "a message",
     ):
         with pytest.raises(ContractError):
             ledger.apply(message)
@@ -288,6 +288,9 @@ def test_messages_survive_json():
         json.dumps({**good, "format": "x"}), json.dumps({**good, "more": 1}),
         json.dumps({**good, "fee_eur": None}), json.dumps({**good, "participant": 3}),
         m.to_json(m.ForwardStruck(0, FORWARD)).replace('"formula"', '"price"'),
+        m.to_json(m.ForwardStruck(0, FORWARD)).replace('"forward": {', '"forward": 3, "x": {'),
+        json.dumps({**good, "kind": []}), json.dumps({**good, "kind": {}}), "[" * 100_000,
+        json.dumps({**good, "fee_eur": 10**400}), json.dumps({**good, "period": 10**400}),
     ):  # fmt: skip
         with pytest.raises(ContractError):
             m.from_json(wrong)

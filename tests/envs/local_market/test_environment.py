@@ -288,7 +288,7 @@ def test_a_saved_market_goes_on_identically(options):
         again.reset()[0]["participant_2"], env.reset()[0]["participant_2"]
     )
     for wrong in (LocalMarketVectorEnv(2, participants=6), LocalMarketVectorEnv(3, participants=5)):
-        with pytest.raises(StateError, match="returned"):
+        with pytest.raises(StateError, match="expected"):
             wrong.restore_state(saved)
     with pytest.raises(StateError):
         other.restore_state({key: saved[key] for key in saved if key != "t"})

@@ -177,8 +177,15 @@ def test_saved_and_restored():
         assert np.array_equal(a[0], b[0])
         assert np.array_equal(a[1], b[1])
     for wrong in (
-        None, {}, {**saved, "t": 40}, {**saved, "covered": np.zeros(2)}, {**saved, "rngs": None},
-        {**saved, "rngs": [1]}, {k: v for k, v in saved.items() if k != "quote"}, kept,
+        None, {}, {**saved, "t": 40}, {**saved, "covered": np.zeros(2)}, {**saved, "rng": None},
+        {**saved, "rng": [1]}, {**saved, "t": 3.5}, {**saved, "t": True},
+        {**saved, "covered": np.array([9])}, {**saved, "covered": np.array([-1])},
+        {**saved, "covered": np.array([0.5])}, {**saved, "optioned": np.array([8])},
+        {**saved, "signal": saved["signal"] + 99}, {**saved, "row": np.array([10_000])},
+        {**saved, "quote": saved["quote"] - 99}, {**saved, "day": saved["day"] + 1},
+        {**saved, "price_eur_per_kwh": saved["price_eur_per_kwh"] * np.nan},
+        {**saved, "outcome": saved["outcome"] + np.inf}, {**saved, "cost_eur": ["x"]},
+        {k: v for k, v in saved.items() if k != "quote"}, kept,
     ):  # fmt: skip
         with pytest.raises(StateError, match=r"expected|damaged"):
             other.restore_state(wrong)
@@ -283,6 +290,11 @@ def test_bad_terms_are_refused(terms):
         TraderTerms(**terms)
 
 
+def test_numpy_s_numbers_are_numbers():
+    terms = TraderTerms(need_lots=np.int32(8), lot_kwh=np.float32(0.5), strike_ratio=1)
+    assert repr(terms) == repr(TraderTerms())
+
+
 def test_bad_calls_are_refused():
     env = make()
     with pytest.raises(ResetNeededError):
@@ -293,7 +305,15 @@ def test_bad_calls_are_refused():
     for action in (np.zeros(2), np.full(3, 1.1), np.full(3, np.nan), ["a"] * 3, np.zeros((1, 3))):
         with pytest.raises(ActionError, match="expected"):
             env.step(action)
-    for options in ({"soc": 1}, {"day": 1.5}, {"day": [1, 2]}, {"day": 3000}):
+    for options in (
+        "abc",
+        3,
+        {"soc": 1},
+        {1: 2, "x": 3},
+        {"day": 1.5},
+        {"day": [1, 2]},
+        {"day": 3000},
+    ):
         with pytest.raises(ScenarioError, match="expected"):
             env.reset(options=options)
     assert (
