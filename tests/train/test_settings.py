@@ -55,9 +55,13 @@ def test_bad_hyperparameters_are_named(tmp_path, change, message, small_config):
     config = small_config("ppo", **change)
     with pytest.raises(ScenarioError, match=message):
         train(tmp_path / "run", config=config, timesteps=384, validation=2)
-    # Nothing is left behind that would refuse the corrected command.
-    good = small_config("ppo")
-    train(tmp_path / "run", config=good, timesteps=384, validation=2)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_refused_run_leaves_nothing_behind(tmp_path, small_config):
+    with pytest.raises(ScenarioError):
+        train(tmp_path / "run", config=small_config("ppo", clip_range="wide"), validation=2)
+    train(tmp_path / "run", config=small_config("ppo"), timesteps=384, validation=2)
 
 
 def test_bad_hyperparameter_files_are_named(tmp_path):
