@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -10,7 +10,7 @@ from gymnasium.utils import seeding
 from flexgym.baselines.local_market.deviations import best_deviation, price_grid, truth_gap
 from flexgym.baselines.local_market.welfare import tree_welfare
 from flexgym.envs.household.params import Floats
-from flexgym.envs.local_market.dynamics import Terms
+from flexgym.envs.local_market.dynamics import Terms, actions_from_orders, orders_from_actions
 from flexgym.envs.local_market.scenario import LocalMarketScenario
 from flexgym.envs.local_market.simulation import LocalMarketSimulation
 from flexgym.policies.local_market import LocalMarketPolicy
@@ -128,10 +128,24 @@ def best_orders(hour: Terms, rule: str) -> tuple[Floats, Floats]:
         ends = float(hour.feed_in[r, LEARNER]), float(hour.retail[r, LEARNER])
         found = best_deviation(
             hour.limit[r], hour.position_kwh[r], LEARNER, rule,
-            prices=price_grid(hour.limit[r], within=ends), shares=np.linspace(0.25, 1.0, 4),
+            prices=_postable(hour, r, price_grid(hour.limit[r], within=ends)),
+            shares=np.linspace(0.25, 1.0, 4),
         )  # fmt: skip
         price[r, LEARNER], share[r, LEARNER] = found.price_eur_per_kwh, found.share
     return price, share
+
+
+def _postable(hour: Terms, row: int, price: Floats) -> Floats:
+    """Those prices, to the last digit, that an action posts: a tie may hang on that digit."""
+    mine = (getattr(hour, field.name)[row, LEARNER] for field in fields(Terms))
+    own = Terms(*(np.full((len(price), 1), value) for value in mine))
+
+    def posted(prices: Floats) -> Floats:
+        action = actions_from_orders(own, prices, np.ones_like(prices))
+        return orders_from_actions(own, action)[0]
+
+    near = posted(posted(price[:, None]))
+    return near[posted(near) == near]
 
 
 def truth_gap_percent(scenario: LocalMarketScenario, rule: str, days: int, seed: int = 0) -> float:
