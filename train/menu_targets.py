@@ -1,0 +1,116 @@
+"""What learned menus are taught: exact solutions, and exact Bellman steps of what happened.
+
+A step back takes the table of the end of a period and what a house measured in it, and gives the
+table of the end of the period before: exact in the battery's energy, at each energy of the car by
+the same functions as the certified solution. It needs the house's own physics and tariff, never
+the probability of anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flexgym.baselines.household.two_stores import upper_stage
+from flexgym.envs.compiled import compiled
+from flexgym.envs.household.dynamics import ARRIVAL, ARRIVAL_KWH, CAPACITY, DEPARTURE, plugged
+from flexgym.envs.household.params import Floats
+from flexgym.policies.menu_inputs import CELLS, LEVELS, STEPS
+from flexgym.policies.menu_tables import close, fill_end, stays, table_levels
+
+
+@compiled
+def step_back(house, visits, t, now, ends, later, out, levels):
+    """The table of the end of period t from that of period t + 1 and what happened in it.
+
+    Args:
+        house: Shape (18,); capacity > 0.
+        visits: The car's visits, shape (T, 5).
+        t: Period.
+        now: Load, PV, import and export price of period t + 1, shape (4,).
+        ends: Table of the end of period t + 1, shape (k, CELLS + 1), EUR.
+        later: Energies of the car in it, shape (k,), kWh.
+        out: Rows of the table of period t, shape (LEVELS, CELLS + 1), overwritten; not closed.
+        levels: Energies of the car, shape (LEVELS,), overwritten, kWh.
+
+    Returns:
+        First row and number of rows; see `table_levels`.
+    """
+    one = np.ones(1)
+    grid = np.empty(CELLS + 1)
+    for j in range(CELLS + 1):
+        grid[j] = house[CAPACITY] * j / CELLS
+    first, rows = table_levels(house, visits[t], t, levels)
+    before = levels[first : first + rows].copy()
+    if not stays(visits[t], t) and plugged(visits[t + 1], t + 1):
+        before[0] = visits[t + 1, ARRIVAL_KWH]
+    found = np.empty((1, rows, CELLS + 1))
+    upper_stage(
+        house, now, one, one, one, one, ends.copy().reshape(1, len(later), CELLS + 1), later,
+        before, grid, found,
+    )  # fmt: skip
+    out[first : first + rows] = found[0]
+    return first, rows
+
+
+@compiled
+def steps_back(rows, visits, t, now, ends, later, counts, out, levels):
+    """`step_back` for n houses at the same period; see there.
+
+    Args:
+        rows: Shape (n, 18).
+        visits: Shape (T, 5, n), or (T, 5, 0) where there are no cars.
+        t: Period.
+        now: Shape (4, n).
+        ends: Shape (n, LEVELS, CELLS + 1).
+        later: Shape (n, LEVELS).
+        counts: Energies of the car in each, shape (n,).
+        out: Shape (n, LEVELS, CELLS + 1), overwritten.
+        levels: Shape (n, LEVELS), overwritten.
+    """
+    none = np.zeros((visits.shape[0], 5))
+    none[:, ARRIVAL], none[:, DEPARTURE] = np.inf, np.inf
+    for i in range(len(rows)):
+        visit = np.ascontiguousarray(visits[:, :, i]) if visits.shape[2] else none
+        k = counts[i]
+        measured = now[:, i].copy()
+        step_back(rows[i], visit, t, measured, ends[i, :k], later[i, :k], out[i], levels[i])
+
+
+@compiled
+def hindsight(rows, visits, exogenous, terminal, out):
+    """Tables of the ends of periods 0 to T - 2 had n days been known in advance.
+
+    Args:
+        rows: Houses, shape (n, 18).
+        visits: The cars' visits, shape (T, 5, n) or (T, 5, 0).
+        exogenous: What happened, shape (T, 4, n).
+        terminal: Pay for stored energy at the end, shape (n,), EUR/kWh.
+        out: Shape (T - 1, n, LEVELS, CELLS + 1), overwritten, not closed, EUR.
+    """
+    T = len(exogenous)
+    none = np.zeros((T, 5))
+    none[:, ARRIVAL], none[:, DEPARTURE] = np.inf, np.inf
+    slopes, prices = np.empty((STEPS + 1, CELLS)), np.zeros(STEPS)
+    ends, levels = np.empty((LEVELS, CELLS + 1)), np.empty(LEVELS)
+    for i in range(len(rows)):
+        visit = np.ascontiguousarray(visits[:, :, i]) if visits.shape[2] else none
+        slopes[:] = -terminal[i]
+        count = fill_end(rows[i], visit[T - 1], T - 1, slopes, prices, ends, levels)
+        for t in range(T - 2, -1, -1):
+            now = exogenous[t + 1, :, i].copy()
+            later = levels[:count].copy()
+            step_back(rows[i], visit, t, now, ends[:count], later, out[t, i], levels)
+            ends[:] = out[t, i]
+            count = close(rows[i], visit[t], t, ends, levels)
+
+
+def table_shape(n: int) -> tuple[int, int, int]:
+    """Shape of the tables of n houses."""
+    return n, LEVELS, CELLS + 1
+
+
+def hindsight_tables(rows: Floats, visits: Floats, exogenous: Floats, terminal: Floats) -> Floats:
+    """See `hindsight`; shape (T - 1, n, LEVELS, CELLS + 1), EUR."""
+    out = np.zeros((len(exogenous) - 1, *table_shape(len(rows))))
+    hindsight(rows, np.ascontiguousarray(visits), exogenous, terminal, out)
+    return out
