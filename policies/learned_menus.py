@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.baselines.household.two_stores import blends, reaching
 from flexgym.envs.charts import FlexibilityChart
@@ -22,7 +23,7 @@ from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies import menu_tables
 from flexgym.policies.menu_inputs import CELLS, LEVELS, STEPS, inputs_of, standing, with_state
-from flexgym.policies.menu_network import MenuNetwork
+from flexgym.policies.menu_network import MenuNetwork, Singles
 from flexgym.policies.planning import with_adders
 
 LAST = STEPS_PER_DAY - 1
@@ -86,7 +87,8 @@ class LearnedMenus:
         else:
             inputs = self._inputs[:, t]
             with_state(inputs, weather, price)
-            fill_answers(self.network, inputs, self._visits[t], t, self._slopes, self._prices)
+            stays = menu_tables.staying(self._rows, self._visits[t], t)
+            fill_answers(self.network, inputs, stays, self._slopes, self._prices)
         menu_tables.fill_ends(
             self._rows, self._visits[t], t, self._slopes, self._prices, self._ends,
             self._levels, self._counts,
@@ -169,23 +171,22 @@ class LearnedHouseMenus:
 
 
 def fill_answers(
-    network: MenuNetwork, inputs: Floats, visits: Floats, t: int, slopes: Floats, prices: Floats
+    network: MenuNetwork, inputs: Singles, stays: NDArray[np.bool_], slopes: Floats, prices: Floats
 ) -> None:
-    """Ask the network for n houses at the end of period t.
+    """Ask the network for n houses.
 
     Args:
         network: The network.
-        inputs: Shape (n, INPUTS), single precision.
-        visits: The cars' visits in period t, shape (5, n) or (5, 0).
-        t: Period.
+        inputs: Shape (n, INPUTS).
+        stays: Whether the car stays, shape (n,), see `menu_tables.staying`.
         slopes: Shape (n, STEPS + 1, CELLS), overwritten, EUR/kWh; row 0 alone where the car does
             not stay.
         prices: Shape (n, STEPS), overwritten where it stays, EUR/kWh.
     """
-    free = np.zeros(len(inputs), dtype=bool)
-    if visits.shape[1]:
-        free = menu_tables.staying(visits, t)
-    if not free.all():
-        slopes[~free, 0] = network.battery(inputs[~free])
-    if free.any():
-        slopes[free], prices[free] = network.both(inputs[free])
+    if not stays.any():
+        slopes[:, 0] = network.battery(inputs)
+    elif stays.all():
+        slopes[:], prices[:] = network.both(inputs)
+    else:
+        slopes[~stays, 0] = network.battery(inputs[~stays])
+        slopes[stays], prices[stays] = network.both(inputs[stays])

@@ -139,7 +139,7 @@ def fill_levels(house, visit, t, out):
 
     Args:
         house: Shape (18,).
-        visit: The car's visit, which goes on after period t, shape (5,).
+        visit: The car's visit, which goes on after period t and can change what it holds.
         t: Period.
         out: Room for `LEVELS`.
     """
@@ -148,9 +148,6 @@ def fill_levels(house, visit, t, out):
     if low > least + 1e-6:
         out[0] = least
         n = 1
-    if top - low <= 1e-6:
-        out[n] = top
-        return n + 1
     for k in range(STEPS + 1):
         out[n + k] = low + (top - low) * k / STEPS
     return n + STEPS + 1

@@ -26,21 +26,25 @@ from flexgym.envs.household.dynamics import (
     TARGET_KWH,
     plugged,
 )
-from flexgym.policies.menu_inputs import CELLS, STEPS, fill_levels
+from flexgym.policies.menu_inputs import CELLS, STEPS, car_span, fill_levels
 
 
 @compiled
-def stays(visit, t):
-    """Whether the car is plugged in in period t and in the next one; visit has shape (5,)."""
-    return plugged(visit, t) and visit[DEPARTURE] > t + 1
+def stays(house, visit, t):
+    """Whether the car is plugged in in period t and the next one, and can hold more or less."""
+    if not (plugged(visit, t) and visit[DEPARTURE] > t + 1):
+        return False
+    top, least, _ = car_span(house, visit, t)
+    return top - least > 1e-6
 
 
 @compiled
-def staying(visits, t):
-    """Which cars stay beyond period t, shape (n,); ``visits`` has shape (5, n)."""
-    out = np.empty(visits.shape[1], dtype=np.bool_)
-    for i in range(visits.shape[1]):
-        out[i] = stays(visits[:, i], t)
+def staying(rows, visits, t):
+    """Which cars stay so beyond period t, shape (n,); rows (n, 18), visits (5, n)."""
+    out = np.zeros(len(rows), dtype=np.bool_)
+    if visits.shape[1]:
+        for i in range(len(rows)):
+            out[i] = stays(rows[i], visits[:, i], t)
     return out
 
 
@@ -68,12 +72,10 @@ def table_levels(house, visit, t, levels):
         t: Period.
         levels: Room for LEVELS, overwritten, kWh.
     """
-    if not stays(visit, t):
-        levels[0] = 0.0
+    if not stays(house, visit, t):
+        levels[0] = visit[ARRIVAL_KWH] if plugged(visit, t) else 0.0
         return 0, 1
     n = fill_levels(house, visit, t, levels)
-    if n <= 2:
-        return n - 1, 1
     return n - STEPS - 1, STEPS + 1
 
 
@@ -87,16 +89,13 @@ def close(house, visit, t, ends, levels):
         t: Period.
         ends: Shape (LEVELS, CELLS + 1), EUR; the rows of `table_levels` are read, the others
             written.
-        levels: Energies of the car of those rows, shape (LEVELS,), kWh; completed.
+        levels: Shape (LEVELS,), overwritten, kWh.
     """
-    if stays(visit, t):
-        first, rows = table_levels(house, visit, t, levels)
-        if first == 1:
-            ends[0] = ends[1] + house[CAR_MISSED] * (levels[1] - levels[0])
+    first, rows = table_levels(house, visit, t, levels)
+    if first == 1:
+        ends[0] = ends[1] + house[CAR_MISSED] * (levels[1] - levels[0])
+    if not plugged(visit, t) or visit[DEPARTURE] > t + 1:
         return first + rows
-    levels[0] = 0.0
-    if not plugged(visit, t):
-        return 1
     least = 0.0 if house[CAR_DISCHARGE] > 0.0 else visit[ARRIVAL_KWH]
     top = max(visit[TARGET_KWH], visit[ARRIVAL_KWH])
     due = min(max(visit[NEEDED_KWH], least), top)
@@ -131,8 +130,7 @@ def fill_end(house, visit, t, slopes, prices, ends, levels):
     first, rows = table_levels(house, visit, t, levels)
     here = 0.0
     for k in range(rows):
-        at = k if rows > 1 or not stays(visit, t) else STEPS
-        _fill_curve(slopes[at], width, ends[first + k])
+        _fill_curve(slopes[k], width, ends[first + k])
         ends[first + k] += here
         if k < rows - 1:
             here -= prices[k] * (levels[first + k + 1] - levels[first + k])

@@ -13,7 +13,6 @@ import numpy as np
 from flexgym.baselines.household.two_stores import upper_stage
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import ARRIVAL, ARRIVAL_KWH, CAPACITY, DEPARTURE, plugged
-from flexgym.envs.household.params import Floats
 from flexgym.policies.menu_inputs import CELLS, LEVELS, STEPS
 from flexgym.policies.menu_tables import close, fill_end, stays, table_levels
 
@@ -41,7 +40,7 @@ def step_back(house, visits, t, now, ends, later, out, levels):
         grid[j] = house[CAPACITY] * j / CELLS
     first, rows = table_levels(house, visits[t], t, levels)
     before = levels[first : first + rows].copy()
-    if not stays(visits[t], t) and plugged(visits[t + 1], t + 1):
+    if not stays(house, visits[t], t) and plugged(visits[t + 1], t + 1):
         before[0] = visits[t + 1, ARRIVAL_KWH]
     found = np.empty((1, rows, CELLS + 1))
     upper_stage(
@@ -104,13 +103,32 @@ def hindsight(rows, visits, exogenous, terminal, out):
             count = close(rows[i], visit[t], t, ends, levels)
 
 
-def table_shape(n: int) -> tuple[int, int, int]:
-    """Shape of the tables of n houses."""
-    return n, LEVELS, CELLS + 1
+@compiled
+def gather(rows, visits, tables, slopes, values, sizes):
+    """Pick from tables what the two networks are taught.
 
-
-def hindsight_tables(rows: Floats, visits: Floats, exogenous: Floats, terminal: Floats) -> Floats:
-    """See `hindsight`; shape (T - 1, n, LEVELS, CELLS + 1), EUR."""
-    out = np.zeros((len(exogenous) - 1, *table_shape(len(rows))))
-    hindsight(rows, np.ascontiguousarray(visits), exogenous, terminal, out)
-    return out
+    Args:
+        rows: Houses, shape (n, 18).
+        visits: The cars' visits, shape (T, 5, n) or (T, 5, 0).
+        tables: Of the ends of the first k periods, not closed, shape (k, n, LEVELS, CELLS + 1).
+        slopes: Of the only row, shape (k, n, CELLS), overwritten where the car does not stay.
+        values: The rows of a car that stays, shape (k, n, STEPS + 1, CELLS + 1), likewise.
+        sizes: Cells of battery and car, shape (k, n, 2), kWh, overwritten; the second is 0
+            where the car does not stay.
+    """
+    none = np.zeros(5)
+    none[:2] = np.inf
+    levels = np.empty(LEVELS)
+    for t in range(len(tables)):
+        for i in range(len(rows)):
+            visit = np.ascontiguousarray(visits[t, :, i]) if visits.shape[2] else none
+            first, count = table_levels(rows[i], visit, t, levels)
+            width = rows[i, CAPACITY] / CELLS
+            sizes[t, i, 0], sizes[t, i, 1] = width, 0.0
+            if count == 1:
+                for j in range(CELLS):
+                    rise = tables[t, i, first, j + 1] - tables[t, i, first, j]
+                    slopes[t, i, j] = rise / width
+            else:
+                sizes[t, i, 1] = levels[first + 1] - levels[first]
+                values[t, i] = tables[t, i, first : first + count]
