@@ -18,7 +18,10 @@ from flexgym.envs.errors import FlexgymError
 
 COMMANDS = {
     "demo": ("solve, train a minute, evaluate, draw", {None: "flexgym.train.demo"}),
-    "train": ("train a policy", {"household": "flexgym.train.household"}),
+    "train": (
+        "train a policy",
+        {"household": "flexgym.train.household", "menus": "flexgym.train.menus"},
+    ),
     "evaluate": (
         "score policies",
         {

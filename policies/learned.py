@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,8 @@ def _zero(_: float) -> float:
     return 0.0
 
 
-def read_config(folder: Path) -> dict:
-    """Configuration of a run.
+def read_config(folder: Path, algorithms: Collection[str] = ALGORITHMS) -> dict:
+    """Configuration of a run by one of these algorithms.
 
     Raises:
         RunError: The folder is missing or holds no run.
@@ -74,7 +74,7 @@ def read_config(folder: Path) -> dict:
         raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
-        if config["algorithm"] not in ALGORITHMS or not isinstance(config["seed"], int):
+        if config["algorithm"] not in algorithms or not isinstance(config["seed"], int):
             raise ValueError
         if not isinstance(config["hyperparameters"], dict):
             raise TypeError

@@ -22,12 +22,24 @@ from flexgym.envs.household.dynamics import CAPACITY, plugged
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
 from flexgym.policies import menu_tables
-from flexgym.policies.menu_inputs import CELLS, LEVELS, STEPS, inputs_of, standing, with_state
-from flexgym.policies.menu_network import MenuNetwork, Singles
+from flexgym.policies.learned import read_config
+from flexgym.policies.menu_inputs import (
+    CELLS,
+    LEVELS,
+    STEPS,
+    Singles,
+    inputs_of,
+    standing,
+    with_state,
+)
+from flexgym.policies.menu_network import MenuNetwork
 from flexgym.policies.planning import with_adders
 
 LAST = STEPS_PER_DAY - 1
-NETWORK_FILE = "best.safetensors"
+MENUS = "menus"
+"""Algorithm of the runs that train them."""
+RECIPES = ("distilled", "experience")
+"""Ways to train them; see `flexgym.train.menu_lessons`."""
 _LEAST_KW = 1e-9
 
 
@@ -43,18 +55,33 @@ class LearnedMenus:
 
     settings: Mapping[str, str] = MappingProxyType({})
 
+    prices: str | None = None
+    """Price file it was trained on; None is the synthetic tariff."""
+
     def __init__(self, network: MenuNetwork, name: str = "learned menus") -> None:
-        self.network, self.name = network, name
+        self.network, self.name, self.algorithm = network, name, MENUS
 
     @classmethod
     def load(cls, path: str | Path, name: str = "learned menus") -> LearnedMenus:
-        """From a safetensors file, or the best checkpoint of a run folder.
+        """From a safetensors file.
 
         Raises:
             RunError: It is missing, damaged, or holds something else.
         """
-        path = Path(path)
-        return cls(MenuNetwork.load(path / NETWORK_FILE if path.is_dir() else path), name)
+        return cls(MenuNetwork.load(Path(path)), name)
+
+    @classmethod
+    def from_run(cls, folder: str | Path, checkpoint: str = "best") -> LearnedMenus:
+        """The network of a run folder of ``flexgym train menus``.
+
+        Raises:
+            RunError: The run or its checkpoint is missing or damaged.
+        """
+        folder = Path(folder)
+        recipe = read_config(folder, (MENUS,)).get("recipe")
+        found = cls.load(folder / f"{checkpoint}.safetensors", f"menus ({folder.name})")
+        found.algorithm = f"{recipe} menus"
+        return found
 
     def begin(self, simulation: HouseholdSimulation, adders: Floats | None = None) -> None:
         """See `HouseholdPolicy` and `Planner`: read the forecast, plan on it."""
@@ -75,24 +102,21 @@ class LearnedMenus:
 
     def look(self, homes: HouseholdSimulation) -> None:
         """See `Planner`: ask the network, once a period."""
-        if homes.t != self._t:
-            state = homes.state
-            self._tabulate(homes.t, *(factor[state] for factor in self._factors), homes)
-            self._t = homes.t
-
-    def _tabulate(self, t: int, weather: Floats, price: Floats, homes: HouseholdSimulation) -> None:
-        """Fill in the tables of the end of period t."""
+        t = homes.t
+        if t == self._t:
+            return
         if t == LAST:
             self._slopes[:] = -homes.episodes.terminal_price[:, None, None]
         else:
-            inputs = self._inputs[:, t]
-            with_state(inputs, weather, price)
+            inputs, (weather, price) = self._inputs[:, t], self._factors
+            with_state(inputs, weather[homes.state], price[homes.state])
             stays = menu_tables.staying(self._rows, self._visits[t], t)
             fill_answers(self.network, inputs, stays, self._slopes, self._prices)
         menu_tables.fill_ends(
             self._rows, self._visits[t], t, self._slopes, self._prices, self._ends,
             self._levels, self._counts,
         )  # fmt: skip
+        self._t = t
 
     def act(self, simulation: HouseholdSimulation) -> Floats:
         """See `HouseholdPolicy`."""

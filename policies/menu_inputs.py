@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexgym.envs.charts.recursion import backward
 from flexgym.envs.compiled import compiled
@@ -38,6 +39,8 @@ from flexgym.envs.household.dynamics import (
 from flexgym.envs.household.observation import BIN_EDGES
 from flexgym.envs.household.params import DT_H, STEPS_PER_DAY, Floats
 from flexgym.policies.quick_menus import fill_charging_cost
+
+Singles = NDArray[np.float32]
 
 CELLS = 24
 """Cells of the battery's capacity; the slope of the cost-to-go is constant in each."""
@@ -288,7 +291,7 @@ def fill_inputs(rows, forecast, visits, terminal, out):
                 c[13 + STEPS] = min((top - least) / (step * periods), 4.0)
 
 
-def with_state(inputs: Floats, weather: Floats, price: Floats) -> None:
+def with_state(inputs: Singles, weather: Floats, price: Floats) -> None:
     """Write the factors observed into the last inputs.
 
     Args:
@@ -301,7 +304,7 @@ def with_state(inputs: Floats, weather: Floats, price: Floats) -> None:
         inputs[..., at + 1] = share * share
 
 
-def inputs_of(rows: Floats, forecast: Floats, visits: Floats, terminal: Floats) -> Floats:
+def inputs_of(rows: Floats, forecast: Floats, visits: Floats, terminal: Floats) -> Singles:
     """Inputs of n house-days at the end of every period but the last, without the state.
 
     Args:

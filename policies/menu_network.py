@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
@@ -24,10 +23,9 @@ from flexgym.policies.menu_inputs import (
     MERIT_AT,
     PLAN_AT,
     STEPS,
+    Singles,
     input_names,
 )
-
-Singles = NDArray[np.float32]
 
 FORMAT = "flexgym learned menu 1"
 """Written into every file; another format is refused."""

@@ -193,9 +193,10 @@ def _prepare(
     from flexgym.envs.household.scenario import HouseholdScenario
     from flexgym.evaluate.rollout import HouseDays
     from flexgym.policies.learned import SETTINGS, load_model
-    from flexgym.train.callbacks import Supervisor, Validation
+    from flexgym.train.callbacks import Supervisor
     from flexgym.train.replay import DiskReplayBuffer
     from flexgym.train.settings import Budget, algorithm_arguments, wrapped
+    from flexgym.train.validation import Validation
     from flexgym.train.vec_env import sb3_vec_env
 
     algorithm, parameters, state = wanted["algorithm"], wanted["hyperparameters"], run_folder.state

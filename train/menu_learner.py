@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from flexgym.envs.errors import RunError
-from flexgym.policies.menu_inputs import CELLS, INPUTS, MERIT_AT, PLAN_AT, STEPS
-from flexgym.policies.menu_network import OUTPUTS, TERMINAL_AT, MenuNetwork, Singles
-from flexgym.train.menu_lessons import Lessons, Memory
+from flexgym.policies.menu_inputs import CELLS, INPUTS, MERIT_AT, PLAN_AT, STEPS, Singles
+from flexgym.policies.menu_network import OUTPUTS, TERMINAL_AT, MenuNetwork
+from flexgym.train.menu_lessons import Memory
 
 _UNIT = 10.0
 """Errors are measured in 0.1 EUR/kWh."""
@@ -57,9 +57,9 @@ class Learner:
         self._mean = {key: value.clone() for key, value in self.nets.state_dict().items()}
         self._adam = torch.optim.Adam(self.nets.parameters(), lr=1e-3)
 
-    def standardise(self, lessons: Lessons) -> None:
+    def standardise(self, memory: Memory) -> None:
         """Take shift and scale of the inputs from first lessons."""
-        inputs = np.concatenate([lessons.inputs, lessons.both_inputs])
+        inputs = memory.inputs()
         self.shift = torch.from_numpy(inputs.mean(axis=0))
         # What never varies here may elsewhere: it stays as scaled by hand.
         self.scale = torch.from_numpy(1.0 / np.maximum(inputs.std(axis=0), 0.25))

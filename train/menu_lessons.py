@@ -27,11 +27,12 @@ from flexgym.policies.menu_inputs import (
     INPUTS,
     LEVELS,
     STEPS,
+    Singles,
     inputs_of,
     standing,
     with_state,
 )
-from flexgym.policies.menu_network import MenuNetwork, Singles
+from flexgym.policies.menu_network import MenuNetwork
 from flexgym.train import menu_targets
 
 T = STEPS_PER_DAY
@@ -102,6 +103,11 @@ class Memory:
                 target[places] = array[-n:] if n else array
             self._at[k] = (self._at[k] + n) % room
             self.counts[k] = min(self.counts[k] + n, room)
+
+    def inputs(self) -> Singles:
+        """Inputs of all lessons kept, shape (n, INPUTS)."""
+        kept = zip(self._kinds, self.counts, strict=True)
+        return np.concatenate([arrays[0][:count] for arrays, count in kept])
 
     def sample(self, kind: int, n: int, rng: np.random.Generator) -> list[Singles]:
         """Random ones of a kind (0: the car does not stay, 1: it stays)."""
