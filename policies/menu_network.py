@@ -34,6 +34,7 @@ OUTPUTS = {"battery": CELLS, "both": (STEPS + 1) * CELLS + STEPS}
 TERMINAL_AT = 11
 """Where the pay for stored energy at the end stands among the inputs."""
 _LARGEST = 8.0
+_DEAD = 80.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class MenuNetwork:
         *hidden, last = self.layers[name]
         for weight, bias in hidden:
             x = x @ weight + bias
-            x /= 1.0 + np.exp(-x)
+            # Far below zero nothing is left of it; exp would not be finite.
+            x /= 1.0 + np.exp(-np.maximum(x, -_DEAD))
         return x @ last[0] + last[1]
 
     def battery(self, inputs: Singles) -> Floats:

@@ -21,7 +21,6 @@ from flexgym.envs.household.dynamics import CAPACITY, VISIT_ROWS
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.envs.household.scenario import Episodes, HouseholdScenario
 from flexgym.policies import menu_tables
-from flexgym.policies.learned_menus import fill_answers
 from flexgym.policies.menu_inputs import (
     CELLS,
     INPUTS,
@@ -33,6 +32,7 @@ from flexgym.policies.menu_inputs import (
     with_state,
 )
 from flexgym.policies.menu_network import MenuNetwork
+from flexgym.policies.menu_plan import fill_answers
 from flexgym.train import menu_targets
 
 T = STEPS_PER_DAY
