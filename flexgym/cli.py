@@ -45,6 +45,7 @@ COMMANDS = {
             "clearing": "flexgym.evaluate.bench.clearing",
             "ising": "flexgym.evaluate.bench.ising",
             "market": "flexgym.evaluate.bench.market",
+            "menus": "flexgym.evaluate.bench.menus",
         },
     ),
 }
