@@ -1,15 +1,14 @@
-"""Lessons of learned menus, and the three teachers that give them.
+"""Lessons of learned menus, and the two teachers that give them.
 
-- `Solutions`: the solution of training houses on the forecast's chains.
-- `Hindsight`: what the rest of a drawn day would have been worth, had it been known. Needs no
-  probabilities, but knows too much.
-- `Steps`: the network's own table after the next period, pushed through the exact Bellman step
-  of what happened in it. Needs no probabilities either, and knows no future.
+- `solutions`: the solution of training houses on the forecast's chains.
+- `experience`: what a drawn day was worth, by exact Bellman steps of what happened in it. Over a
+  horizon of a whole day that is hindsight: it teaches fast, but knows too much. Over a shorter one
+  the network's own answer stands at its end, over one period alone no future is known. It needs
+  the house's own physics and tariff, never the probability of anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,37 +129,41 @@ def _inputs_along(scenario: HouseholdScenario, episodes: Episodes) -> Singles:
     return inputs
 
 
-Teacher = Callable[[HouseholdScenario, int, np.random.Generator, MenuNetwork | None], Lessons]
-"""Gives lessons of n house-days drawn from a scenario; some ask the network as it stands."""
-
-
-def hindsight(
-    scenario: HouseholdScenario, n: int, rng: np.random.Generator, network: MenuNetwork | None
+def experience(
+    scenario: HouseholdScenario,
+    n: int,
+    rng: np.random.Generator,
+    network: MenuNetwork,
+    horizon: int = 1,
 ) -> Lessons:
-    """Lessons of days as if they had been known; see the module."""
-    episodes = draw(scenario, n, rng)
-    rows, visits = standing(episodes.rows), np.ascontiguousarray(episodes.visits)
-    tables = np.zeros((T - 1, n, LEVELS, CELLS + 1))
-    menu_targets.hindsight(rows, visits, episodes.exogenous, episodes.terminal_price, tables)
-    return Lessons.pick(rows, visits, _inputs_along(scenario, episodes), tables)
+    """Lessons of what happened in n house-days; see the module.
 
-
-def steps(
-    scenario: HouseholdScenario, n: int, rng: np.random.Generator, network: MenuNetwork | None
-) -> Lessons:
-    """Lessons of one exact Bellman step of what happened; see the module."""
-    assert network is not None
+    Args:
+        scenario: Houses and days to draw from; its probabilities are not read.
+        n: House-days.
+        rng: Of what is drawn.
+        network: The network as it stands.
+        horizon: Periods after which its answer is taken; from a day on it is not asked.
+    """
     episodes = draw(scenario, n, rng)
     rows, visits = standing(episodes.rows), np.ascontiguousarray(episodes.visits)
     inputs = _inputs_along(scenario, episodes)
-    tables = stepped(network, rows, visits, inputs, episodes)
+    fresh = np.zeros(T, dtype=bool)
+    if horizon < T:
+        fresh[rng.integers(horizon) :: horizon] = True
+    tables = backed(network, rows, visits, inputs, episodes, fresh)
     return Lessons.pick(rows, visits, inputs, tables)
 
 
-def stepped(
-    network: MenuNetwork, rows: Floats, visits: Floats, inputs: Singles, episodes: Episodes
+def backed(
+    network: MenuNetwork,
+    rows: Floats,
+    visits: Floats,
+    inputs: Singles,
+    episodes: Episodes,
+    fresh: NDArray[np.bool_],
 ) -> Floats:
-    """Tables of periods 0 to T - 2 from the network's of the next ones and what happened.
+    """Tables of periods 0 to T - 2 by steps back along what happened.
 
     Args:
         network: The network.
@@ -168,35 +171,31 @@ def stepped(
         visits: The cars' visits, shape (T, 5, n) or (T, 5, 0).
         inputs: At the ends of periods 0 to T - 2, shape (T - 1, n, INPUTS).
         episodes: What happened.
+        fresh: Periods at whose end the network is asked, shape (T,).
 
     Returns:
         Shape (T - 1, n, LEVELS, CELLS + 1), not closed, EUR.
     """
     n = len(rows)
-    slopes, prices = np.empty((T, n, STEPS + 1, CELLS)), np.zeros((T, n, STEPS))
-    stay = np.stack([menu_tables.staying(rows, visits[t], t) for t in range(T - 1)])
-    fill_answers(
-        network, inputs.reshape(-1, INPUTS), stay.ravel(),
-        slopes[: T - 1].reshape(-1, STEPS + 1, CELLS), prices[: T - 1].reshape(-1, STEPS),
-    )  # fmt: skip
+    slopes, prices = np.zeros((T, n, STEPS + 1, CELLS)), np.zeros((T, n, STEPS))
+    asked = np.flatnonzero(fresh[: T - 1])
+    if asked.size:
+        stay = np.stack([menu_tables.staying(rows, visits[t], t) for t in asked])
+        found, worth = np.zeros((len(asked) * n, STEPS + 1, CELLS)), prices[asked]
+        worth = worth.reshape(-1, STEPS)
+        fill_answers(network, inputs[asked].reshape(-1, INPUTS), stay.ravel(), found, worth)
+        slopes[asked] = found.reshape(-1, n, STEPS + 1, CELLS)
+        prices[asked] = worth.reshape(-1, n, STEPS)
+    # What is left at the day's end has its price.
     slopes[T - 1] = -episodes.terminal_price[:, None, None]
+    ends = fresh.copy()
+    ends[T - 1] = True
     tables = np.zeros((T - 1, n, LEVELS, CELLS + 1))
-    ends, later = np.zeros((n, LEVELS, CELLS + 1)), np.zeros((n, LEVELS))
-    levels, counts = np.zeros((n, LEVELS)), np.zeros(n, dtype=np.int64)
-    for t in range(T - 1):
-        after = t + 1
-        menu_tables.fill_ends(
-            rows, visits[after], after, slopes[after], prices[after], ends, later, counts
-        )
-        menu_targets.steps_back(
-            rows, visits, t, episodes.exogenous[after], ends, later, counts, tables[t], levels
-        )
+    menu_targets.back_along(rows, visits, episodes.exogenous, slopes, prices, ends, tables)
     return tables
 
 
-def solutions(
-    scenario: HouseholdScenario, n: int, rng: np.random.Generator, network: MenuNetwork | None
-) -> Lessons:
+def solutions(scenario: HouseholdScenario, n: int, rng: np.random.Generator) -> Lessons:
     """Lessons of solved house-days, in a few Markov states each; see the module."""
     episodes = draw(scenario, n, rng)
     several = min(3, scenario.uncertainty.n_states)
@@ -260,7 +259,3 @@ def problem_of(scenario: HouseholdScenario, episodes: Episodes, i: int) -> Probl
         float(episodes.terminal_price[i]),
         scenario.uncertainty,
     )
-
-
-TEACHERS: dict[str, Teacher] = {"solutions": solutions, "hindsight": hindsight, "steps": steps}
-"""By the names that configurations use."""

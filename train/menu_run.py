@@ -18,7 +18,7 @@ from flexgym.evaluate.rollout import HouseDays, rollout, trace
 from flexgym.policies.household import Optimal
 from flexgym.policies.learned_menus import LearnedMenus
 from flexgym.train.menu_learner import Learner
-from flexgym.train.menu_lessons import TEACHERS, Memory
+from flexgym.train.menu_lessons import Memory, experience, solutions
 from flexgym.train.menu_settings import MenuSettings
 from flexgym.train.run_folder import RunFolder, replace_file
 from flexgym.train.settings import Budget
@@ -111,9 +111,12 @@ class MenuRun:
         """Lessons of the next world's house-days by the teacher whose turn it is."""
         phase = self.settings.phase(self.progress)
         scenario = self.worlds[self._draws % len(self.worlds)]
-        lessons = TEACHERS[phase.teacher](
-            scenario, phase.house_days, self.rng, self.learner.network()
-        )
+        if phase.teacher == "solutions":
+            lessons = solutions(scenario, phase.house_days, self.rng)
+        else:
+            lessons = experience(
+                scenario, phase.house_days, self.rng, self.learner.network(), phase.horizon
+            )
         self.memory.add(lessons)
         self._draws += 1
         self._lessons += len(lessons.inputs) + len(lessons.both_inputs)

@@ -15,7 +15,7 @@ from flexgym.envs.household.scenario import HouseholdScenario
 from flexgym.policies.learned_menus import RECIPES
 from flexgym.train.settings import CONFIG_FOLDER
 
-TEACHER_NAMES = ("solutions", "hindsight", "steps")
+TEACHERS = ("solutions", "experience")
 _WORLD_OPTIONS = {
     "household": ("car", "uncertainty"),
     "feeder": ("scenario", "uncertainty"),
@@ -51,14 +51,16 @@ class Phase:
     """A part of the training with one teacher.
 
     Attributes:
-        teacher: One of `TEACHER_NAMES`.
+        teacher: One of `TEACHERS`.
         house_days: Drawn at a time.
         share: Of the whole training.
+        horizon: Periods of experience between two answers of the network; 96 asks none.
     """
 
     teacher: str
     house_days: int
     share: float
+    horizon: int = 1
 
 
 @dataclass(frozen=True)
@@ -177,14 +179,20 @@ def _share(value: Any, name: str) -> float:
 
 def _phase(entry: Any) -> Phase:
     keys = {"teacher", "house_days", "share"}
+    if isinstance(entry, dict) and entry.get("teacher") == "experience":
+        keys.add("horizon")
     if not isinstance(entry, dict) or set(entry) != keys:
         raise ScenarioError(f"a phase is {entry!r}; expected the keys {sorted(keys)}.")
-    if entry["teacher"] not in TEACHER_NAMES:
+    if entry["teacher"] not in TEACHERS:
         raise ScenarioError(
-            f"teacher is {entry['teacher']!r}; expected one of {', '.join(TEACHER_NAMES)}."
+            f"teacher is {entry['teacher']!r}; expected one of {', '.join(TEACHERS)}."
         )
-    days = _count(entry["house_days"], "house_days")
-    return Phase(entry["teacher"], days, _share(entry["share"], "share"))
+    return Phase(
+        entry["teacher"],
+        _count(entry["house_days"], "house_days"),
+        _share(entry["share"], "share"),
+        _count(entry.get("horizon", 1), "horizon"),
+    )
 
 
 def _world(entry: Any) -> World:

@@ -13,7 +13,7 @@ import numpy as np
 from flexgym.baselines.household.two_stores import upper_stage
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import ARRIVAL, ARRIVAL_KWH, CAPACITY, DEPARTURE, plugged
-from flexgym.policies.menu_inputs import CELLS, LEVELS, STEPS
+from flexgym.policies.menu_inputs import CELLS, LEVELS
 from flexgym.policies.menu_tables import close, fill_end, stays, table_levels
 
 
@@ -52,55 +52,41 @@ def step_back(house, visits, t, now, ends, later, out, levels):
 
 
 @compiled
-def steps_back(rows, visits, t, now, ends, later, counts, out, levels):
-    """`step_back` for n houses at the same period; see there.
+def back_along(rows, visits, exogenous, slopes, prices, fresh, out):
+    """Tables of the ends of periods 0 to T - 2 by steps back along what happened.
+
+    Where ``fresh`` says so, a step begins with the network's table; elsewhere with the one that
+    the step before has given. Fresh throughout, each table knows one period of the future;
+    fresh in the last period alone, it knows all of the day: hindsight.
 
     Args:
-        rows: Shape (n, 18).
-        visits: Shape (T, 5, n), or (T, 5, 0) where there are no cars.
-        t: Period.
-        now: Shape (4, n).
-        ends: Shape (n, LEVELS, CELLS + 1).
-        later: Shape (n, LEVELS).
-        counts: Energies of the car in each, shape (n,).
-        out: Shape (n, LEVELS, CELLS + 1), overwritten.
-        levels: Shape (n, LEVELS), overwritten.
-    """
-    none = np.zeros((visits.shape[0], 5))
-    none[:, ARRIVAL], none[:, DEPARTURE] = np.inf, np.inf
-    for i in range(len(rows)):
-        visit = np.ascontiguousarray(visits[:, :, i]) if visits.shape[2] else none
-        k = counts[i]
-        measured = now[:, i].copy()
-        step_back(rows[i], visit, t, measured, ends[i, :k], later[i, :k], out[i], levels[i])
-
-
-@compiled
-def hindsight(rows, visits, exogenous, terminal, out):
-    """Tables of the ends of periods 0 to T - 2 had n days been known in advance.
-
-    Args:
-        rows: Houses, shape (n, 18).
+        rows: Houses, shape (n, 18); capacity > 0.
         visits: The cars' visits, shape (T, 5, n) or (T, 5, 0).
         exogenous: What happened, shape (T, 4, n).
-        terminal: Pay for stored energy at the end, shape (n,), EUR/kWh.
+        slopes: The network's at the ends of periods, shape (T, n, STEPS + 1, CELLS), EUR/kWh; read
+            where it is fresh.
+        prices: Likewise, shape (T, n, STEPS).
+        fresh: Shape (T,); the last is True.
         out: Shape (T - 1, n, LEVELS, CELLS + 1), overwritten, not closed, EUR.
     """
     T = len(exogenous)
     none = np.zeros((T, 5))
     none[:, ARRIVAL], none[:, DEPARTURE] = np.inf, np.inf
-    slopes, prices = np.empty((STEPS + 1, CELLS)), np.zeros(STEPS)
     ends, levels = np.empty((LEVELS, CELLS + 1)), np.empty(LEVELS)
     for i in range(len(rows)):
         visit = np.ascontiguousarray(visits[:, :, i]) if visits.shape[2] else none
-        slopes[:] = -terminal[i]
-        count = fill_end(rows[i], visit[T - 1], T - 1, slopes, prices, ends, levels)
+        count = 0
         for t in range(T - 2, -1, -1):
+            if fresh[t + 1]:
+                count = fill_end(
+                    rows[i], visit[t + 1], t + 1, slopes[t + 1, i], prices[t + 1, i], ends, levels
+                )
             now = exogenous[t + 1, :, i].copy()
             later = levels[:count].copy()
             step_back(rows[i], visit, t, now, ends[:count], later, out[t, i], levels)
-            ends[:] = out[t, i]
-            count = close(rows[i], visit[t], t, ends, levels)
+            if not fresh[t]:
+                ends[:] = out[t, i]
+                count = close(rows[i], visit[t], t, ends, levels)
 
 
 @compiled

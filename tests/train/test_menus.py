@@ -20,7 +20,7 @@ from flexgym.policies.learned_menus import LearnedMenus
 from flexgym.policies.menu_inputs import CELLS, INPUTS, LEVELS, STEPS, standing
 from flexgym.train import menu_lessons, menu_targets
 from flexgym.train.menu_learner import Learner, sorted_prices, sorted_slopes
-from flexgym.train.menu_lessons import Lessons, Memory, draw, hindsight, solutions, stepped, steps
+from flexgym.train.menu_lessons import Lessons, Memory, backed, draw, experience, solutions
 from flexgym.train.menu_settings import MenuSettings, read_settings
 from flexgym.train.menus import train
 
@@ -35,8 +35,9 @@ def scenario(request):
 def tables_of(scenario, n=3, seed=0):
     episodes = draw(scenario, n, np.random.default_rng(seed))
     rows, visits = standing(episodes.rows), np.ascontiguousarray(episodes.visits)
-    tables = np.zeros((T - 1, n, LEVELS, CELLS + 1))
-    menu_targets.hindsight(rows, visits, episodes.exogenous, episodes.terminal_price, tables)
+    inputs = np.zeros((T - 1, n, INPUTS), np.float32)
+    none = np.zeros(T, dtype=bool)
+    tables = backed(Learner((4,), 0, 0.01).network(), rows, visits, inputs, episodes, none)
     return episodes, rows, visits, tables
 
 
@@ -49,6 +50,12 @@ def exact_day(scenario, episodes, i):
 def constant(episodes, rows, i):
     """By what tables lie above the cost-to-go: they are zero half-way up at the day's end."""
     return episodes.terminal_price[i] * rows[i, CAPACITY] / 2.0
+
+
+def seen(scenario):
+    """Lessons of two days in hindsight."""
+    network = Learner((4,), 0, 0.01).network()
+    return experience(scenario, 2, np.random.default_rng(0), network, T)
 
 
 def visit_of(visits, t, i):
@@ -81,9 +88,8 @@ def test_a_day_in_hindsight_is_the_exact_known_day(scenario):
 def test_one_step_back_is_the_exact_bellman_step(scenario):
     """From the end of the day, where the cost-to-go is a line, no chord adds an error."""
     episodes, rows, visits, _ = tables_of(scenario, seed=3)
-    learner = Learner((4,), 0, 0.01)
-    inputs = np.zeros((T - 1, 3, INPUTS), np.float32)
-    tables = stepped(learner.network(), rows, visits, inputs, episodes)
+    inputs, always = np.zeros((T - 1, 3, INPUTS), np.float32), np.ones(T, dtype=bool)
+    tables = backed(Learner((4,), 0, 0.01).network(), rows, visits, inputs, episodes, always)
     levels = np.empty(LEVELS)
     t = T - 2
     for i in range(3):
@@ -100,30 +106,44 @@ def test_one_step_back_is_the_exact_bellman_step(scenario):
 def test_a_step_from_the_tables_of_hindsight_gives_them_back(scenario):
     """Pushing a day's own tables through what happened is the recursion itself."""
     episodes, rows, visits, tables = tables_of(scenario, seed=5)
-    ends, later = np.zeros((3, LEVELS, CELLS + 1)), np.zeros((3, LEVELS))
-    out, levels = np.zeros((3, LEVELS, CELLS + 1)), np.zeros((3, LEVELS))
-    counts = np.zeros(3, dtype=np.int64)
+    ends, later = np.zeros((LEVELS, CELLS + 1)), np.zeros(LEVELS)
+    out, levels = np.zeros((LEVELS, CELLS + 1)), np.zeros(LEVELS)
     for t in (93, 70, 40, 5):
-        ends[:] = tables[t + 1]
         for i in range(3):
-            visit = visit_of(visits, t + 1, i)
-            counts[i] = menu_tables.close(rows[i], visit, t + 1, ends[i], later[i])
-        menu_targets.steps_back(
-            rows, visits, t, episodes.exogenous[t + 1], ends, later, counts, out, levels
-        )
-        used = Lessons.pick(rows, visits, np.zeros((T - 1, 3, INPUTS), np.float32), tables)
-        assert len(used.slopes) + len(used.tables) == 3 * (T - 1)
-        for i in range(3):
-            visit = visit_of(visits, t, i)
-            first, count = menu_tables.table_levels(rows[i], visit, t, np.empty(LEVELS))
-            rows_used = slice(first, first + count)
-            np.testing.assert_allclose(out[i, rows_used], tables[t, i, rows_used], atol=1e-9)
+            along = np.stack([visit_of(visits, k, i) for k in range(T)])
+            ends[:] = tables[t + 1, i]
+            count = menu_tables.close(rows[i], along[t + 1], t + 1, ends, later)
+            now = episodes.exogenous[t + 1, :, i].copy()
+            first, several = menu_targets.step_back(
+                rows[i], along, t, now, ends[:count], later[:count], out, levels
+            )
+            used = slice(first, first + several)
+            np.testing.assert_allclose(out[used], tables[t, i, used], atol=1e-9)
 
 
-@pytest.mark.parametrize("teacher", [solutions, hindsight, steps])
+def test_over_a_horizon_steps_begin_with_the_network(scenario):
+    """Fresh tables stand where they should: a known network's answer, pushed back h periods."""
+    episodes, rows, visits, tables = tables_of(scenario, seed=6)
+    network = Learner((4,), 0, 0.01).network()
+    inputs = np.zeros((T - 1, 3, INPUTS), np.float32)
+    fresh = np.zeros(T, dtype=bool)
+    fresh[50] = True
+    mixed = backed(network, rows, visits, inputs, episodes, fresh)
+    always = backed(network, rows, visits, inputs, episodes, np.ones(T, dtype=bool))
+    np.testing.assert_array_equal(mixed[50:], tables[50:])
+    np.testing.assert_array_equal(mixed[49], always[49])
+    assert not np.allclose(mixed[48], always[48])
+    assert not np.allclose(mixed[48], tables[48])
+
+
+@pytest.mark.parametrize("teacher", ["solutions", 1, 7, 96])
 def test_lessons_are_of_the_shapes_that_the_memory_keeps(scenario, teacher):
     learner, memory = Learner((4,), 0, 0.01), Memory(150)
-    lessons = teacher(scenario, 2, np.random.default_rng(0), learner.network())
+    rng = np.random.default_rng(0)
+    if teacher == "solutions":
+        lessons = solutions(scenario, 2, rng)
+    else:
+        lessons = experience(scenario, 2, rng, learner.network(), teacher)
     assert np.isfinite(lessons.inputs).all()
     assert np.isfinite(lessons.tables).all()
     assert (np.diff(lessons.slopes, axis=1) > -1e-4).all()
@@ -154,7 +174,7 @@ def test_the_latest_lessons_replace_the_oldest():
 
 
 def test_numpy_and_torch_agree(scenario):
-    lessons = hindsight(scenario, 2, np.random.default_rng(0), None)
+    lessons = seen(scenario)
     memory = Memory(1000)
     memory.add(lessons)
     learner = Learner((16, 8), 1, 0.5)
@@ -177,7 +197,7 @@ def test_numpy_and_torch_agree(scenario):
 
 def test_one_house_day_is_learned_by_heart(scenario):
     """A network that is shown one solved day again and again reproduces its slopes."""
-    lessons = solutions(scenario, 1, np.random.default_rng(4), None)
+    lessons = solutions(scenario, 1, np.random.default_rng(4))
     memory, learner = Memory(400), Learner((64, 64), 0, 0.05)
     memory.add(lessons)
     learner.standardise(memory)
@@ -195,7 +215,7 @@ SMALL = {
     "worlds": [{"environment": "household", "car": False}],
     "phases": [
         {"teacher": "solutions", "house_days": 1, "share": 0.5},
-        {"teacher": "steps", "house_days": 2, "share": 0.5},
+        {"teacher": "experience", "horizon": 1, "house_days": 2, "share": 0.5},
     ],
     "hidden": [8],
     "updates": 12,
@@ -257,7 +277,7 @@ def test_a_run_is_resumed_validated_and_evaluated(tmp_path, config):
 def test_a_learner_goes_on_exactly_where_it_stood(tmp_path):
     scenario = HouseholdScenario.create(split="train", car=False)
     memory = Memory(500)
-    memory.add(hindsight(scenario, 2, np.random.default_rng(0), None))
+    memory.add(seen(scenario))
     one = Learner((8,), 3, 0.1)
     one.standardise(memory)
     for k in range(3):
@@ -287,7 +307,7 @@ def test_a_learner_goes_on_exactly_where_it_stood(tmp_path):
         ({"worlds": [{"environment": "household", "split": "test"}]}, "has \\['split'\\]"),
         ({"phases": [{"teacher": "solutions", "house_days": 1, "share": 0.5}]}, "add up to 0.5"),
         ({"phases": [{"teacher": "nobody", "house_days": 1, "share": 1.0}]}, "teacher is 'nobody'"),
-        ({"phases": [{"teacher": "steps"}]}, "a phase is"),
+        ({"phases": [{"teacher": "experience", "house_days": 1, "share": 1.0}]}, "a phase is"),
         ({"hidden": []}, "hidden is"),
         ({"hidden": [0]}, "hidden is 0"),
         ({"batch": "many"}, "batch is 'many'"),
@@ -322,8 +342,8 @@ def test_experience_reads_no_probabilities(monkeypatch):
     monkeypatch.setattr(menu_lessons, "draw", lambda *_: episodes)
     blind = SimpleNamespace(uncertainty=sealed)
     learner = Learner((4,), 0, 0.01)
-    for teacher in (hindsight, steps):
-        lessons = teacher(blind, 2, np.random.default_rng(0), learner.network())
+    for horizon in (96, 8, 1):
+        lessons = experience(blind, 2, np.random.default_rng(0), learner.network(), horizon)
         assert len(lessons.inputs) == 2 * (T - 1)
 
 
