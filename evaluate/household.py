@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flexgym.policies.base import HouseholdPolicy
     from flexgym.policies.household import Optimal
     from flexgym.policies.learned import Learned
+    from flexgym.policies.learned_menus import LearnedMenus
 
 ENV_ID = "flexgym/Household-v0"
 POLICIES = ("uncontrolled", "self-consumption", "price-threshold", "mpc", "optimal")
@@ -182,21 +183,32 @@ def evaluate(
     return results
 
 
-def _learned(runs: Sequence[str | Path], checkpoint: str, threads: int) -> list[Learned]:
+def _learned(
+    runs: Sequence[str | Path], checkpoint: str, threads: int
+) -> list[Learned | LearnedMenus]:
     if not runs:
         return []
-    from flexgym.policies.learned import Learned
+    from flexgym.policies.learned import ALGORITHMS, Learned, read_config
+    from flexgym.policies.learned_menus import MENUS, LearnedMenus
 
     if len({Path(path).resolve() for path in runs}) < len(runs):
         raise ScenarioError("a run is given twice; expected each --run once.")
-    policies = [Learned.from_run(path, checkpoint, threads) for path in runs]
+    policies: list[Learned | LearnedMenus] = []
+    for path in runs:
+        if read_config(Path(path), (*ALGORITHMS, MENUS))["algorithm"] == MENUS:
+            policies.append(LearnedMenus.from_run(path, checkpoint))
+        else:
+            policies.append(Learned.from_run(path, checkpoint, threads))
     if len(policies) == 1:
         policies[0].name = policies[0].algorithm
     return policies
 
 
 def _play(
-    played: HouseDays, names: Sequence[str], learned: Sequence[Learned], optimal: Optimal
+    played: HouseDays,
+    names: Sequence[str],
+    learned: Sequence[Learned | LearnedMenus],
+    optimal: Optimal,
 ) -> tuple[dict[str, Costs], tuple[float, float]]:
     """Costs by policy, and the largest certified gaps of the optimum, EUR and percent."""
     from tqdm import tqdm

@@ -128,7 +128,7 @@ def best_orders(hour: Terms, rule: str) -> tuple[Floats, Floats]:
         ends = float(hour.feed_in[r, LEARNER]), float(hour.retail[r, LEARNER])
         found = best_deviation(
             hour.limit[r], hour.position_kwh[r], LEARNER, rule,
-            prices=_postable(hour, r, price_grid(hour.limit[r], within=ends)),
+            prices=_postable(hour, int(r), price_grid(hour.limit[r], within=ends)),
             shares=np.linspace(0.25, 1.0, 4),
         )  # fmt: skip
         price[r, LEARNER], share[r, LEARNER] = found.price_eur_per_kwh, found.share

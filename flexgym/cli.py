@@ -26,7 +26,8 @@ COMMANDS = {
                 *("aggregator", "aggregators", "directive", "buses"),
             ),
             "flexgym.train.command",
-        ),
+        )
+        | {"menus": "flexgym.train.menus"},
     ),
     "evaluate": (
         "score policies",
@@ -62,6 +63,7 @@ COMMANDS = {
             "market": "flexgym.evaluate.bench.market",
             "contracts": "flexgym.evaluate.bench.contracts",
             "training": "flexgym.train.bench",
+            "menus": "flexgym.evaluate.bench.menus",
         },
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,8 +21,8 @@ SETTINGS = ("observation", "action_map", "curtailment")
 """Options of the environment that a policy is tied to."""
 
 
-def read_config(folder: Path) -> dict:
-    """Configuration of a run.
+def read_config(folder: Path, algorithms: Collection[str] = ALGORITHMS) -> dict:
+    """Configuration of a run by one of these algorithms.
 
     Raises:
         RunError: The folder is missing or holds no run.
@@ -32,7 +32,7 @@ def read_config(folder: Path) -> dict:
         raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
-        if config["algorithm"] not in ALGORITHMS or not isinstance(config["seed"], int):
+        if config["algorithm"] not in algorithms or not isinstance(config["seed"], int):
             raise ValueError
         if not isinstance(config["hyperparameters"], dict):
             raise TypeError

@@ -110,13 +110,13 @@ def charging_cost(house: Floats, visit: Floats, t: int, ahead: Floats) -> Convex
     """
     size = 2 * ahead.shape[1] + 3
     x, y = np.empty(size), np.empty(size)
-    n = _charging_cost(house, visit, t, ahead, x, y)
+    n = fill_charging_cost(house, visit, t, ahead, x, y)
     return ConvexPiecewiseLinear.trusted(x[:n].copy(), y[:n].copy())
 
 
 @compiled
-def _charging_cost(house, visit, t, ahead, x, y):
-    """Write breakpoints, kWh ascending, and cost, EUR; their number."""
+def fill_charging_cost(house, visit, t, ahead, x, y):
+    """Write breakpoints, kWh ascending, and cost, EUR; their number. See `charging_cost`."""
     most = house[CAR_POWER] * DT_H
     dear = min(house[CAR_MISSED], house[UNSERVED])
     first, end = t + 1, int(visit[DEPARTURE])

@@ -1,9 +1,10 @@
 """A run on disk: configuration, checkpoints and the state that resuming needs.
 
 Files: ``config.yaml`` (algorithm, hyper-parameters, seed, versions), ``last.zip`` and
-``best.zip`` (SB3 models), ``policy.safetensors`` (the best, as it is played), ``state.json``,
-``validation.csv``, ``day.png``, ``tb/`` (TensorBoard) and, for off-policy algorithms,
-``replay/``. Every file is replaced in one piece, so a run that is killed leaves complete files.
+``best.zip`` (SB3 models; learned menus keep safetensors), ``policy.safetensors`` (the best, as it
+is played), ``state.json``, ``validation.csv``, ``day.png``, ``tb/`` (TensorBoard) and, for
+off-policy algorithms, ``replay/``. Every file is replaced in one piece, so a run that is killed
+leaves complete files.
 """
 
 from __future__ import annotations
@@ -60,22 +61,23 @@ class RunFolder:
 
     Args:
         path: The folder; created by `create`.
+        resumed_from: Name of the checkpoint to go on from.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, resumed_from: str = "last.zip") -> None:
+        self.path, self._resumed_from = Path(path), resumed_from
         self.state = RunState()
         self._lock: TextIO | None = None
         self.algorithm = ""
 
     @classmethod
-    def create(cls, path: str | Path, config: dict) -> RunFolder:
+    def create(cls, path: str | Path, config: dict, resumed_from: str = "last.zip") -> RunFolder:
         """Start a run.
 
         Raises:
             RunError: The folder already holds one.
         """
-        run = cls(path)
+        run = cls(path, resumed_from)
         if (run.path / "config.yaml").exists():
             raise RunError(
                 f"{run.path} already holds a run; pass --resume to continue it, or another --out."
@@ -132,13 +134,13 @@ class RunFolder:
         replace_file(self.path / "state.json", lambda part: part.write_text(text))
 
     @classmethod
-    def resume(cls, path: str | Path) -> RunFolder:
+    def resume(cls, path: str | Path, resumed_from: str = "last.zip") -> RunFolder:
         """Continue a run.
 
         Raises:
             RunError: Its state or checkpoint is missing or damaged, or another process has it.
         """
-        run = cls(path)
+        run = cls(path, resumed_from)
         file = run.path / "state.json"
         try:
             content = json.loads(file.read_text())
@@ -153,8 +155,8 @@ class RunFolder:
             ) from error
         if run.state.frames > 0 and not run.last.exists():
             raise RunError(
-                f"{run.last} is missing after {run.state.frames} frames; copy best.zip there to "
-                "go on from the best policy, or train anew."
+                f"{run.last} is missing after {run.state.frames} frames; copy the best checkpoint "
+                "there to go on from it, or train anew."
             )
         run.lock()
         return run
@@ -162,7 +164,7 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """Checkpoint to resume from."""
-        return self.path / "last.zip"
+        return self.path / self._resumed_from
 
     def save(self, model: BaseAlgorithm, name: str) -> None:
         """Write a model as ``name.zip``."""

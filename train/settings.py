@@ -109,6 +109,10 @@ class Budget:
         """Seconds trained so far, all processes together."""
         return time.monotonic() - self._start
 
+    def pause(self, seconds: float) -> None:
+        """Do not count these seconds, which went into something else."""
+        self._start += seconds
+
     @property
     def over(self) -> bool:
         """Whether the time is up."""

@@ -153,11 +153,11 @@ def test_solved_days_are_kept_and_found_again(tmp_path):
 
 
 def test_several_runs_are_averaged(tmp_path):
-    from flexgym.train.household import train
+    from flexgym.train.training import train
 
     runs = [tmp_path / f"seed-{seed}" for seed in (0, 1)]
     for seed, run in enumerate(runs):
-        train(run, timesteps=12288, validation_house_days=2, seed=seed)
+        train("household", run, timesteps=12288, validation=2, seed=seed)
     results = evaluate(tmp_path / "out", runs=runs, policies=["uncontrolled"], house_days=4)
     rows = {row["policy"]: row["cost_eur"]["mean"] for row in results["rows"]}
     both = [rows["ppo (seed-0)"], rows["ppo (seed-1)"]]

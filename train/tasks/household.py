@@ -15,7 +15,6 @@ from flexgym.train.task import VALIDATION_SEED, Judgement
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
-    from flexgym.evaluate.rollout import Costs
     from flexgym.policies.learned import Predictor
 
 
@@ -68,39 +67,28 @@ class HouseholdTask:
 
     def prepare(self, episodes: int, cache: Path | None, workers: int) -> None:
         """See `Task`."""
-        from tqdm import tqdm
-
-        from flexgym.baselines.household import SolutionCache
         from flexgym.envs.household.scenario import HouseholdScenario
-        from flexgym.evaluate.rollout import HouseDays, rollout
-        from flexgym.policies.household import Optimal, Uncontrolled
+        from flexgym.evaluate.rollout import HouseDays
         from flexgym.policies.learned import SETTINGS
+        from flexgym.train.validation import Validation
 
         world = {key: value for key, value in self._kwargs.items() if key not in SETTINGS}
         scenario = HouseholdScenario.create(**world, split="validation", **self._data)
-        self._house_days = HouseDays.sample(scenario, episodes, VALIDATION_SEED)
-        with tqdm(total=episodes, desc="validation", leave=False, disable=None) as bar:
-            optimal = Optimal(
-                lambda done, total: bar.update(1),
-                SolutionCache(cache) if cache else None,
-                workers,
-            )
-            self._best: Costs = rollout(optimal, self._house_days)
-        self._idle = rollout(Uncontrolled(), self._house_days)
+        house_days = HouseDays.sample(scenario, episodes, VALIDATION_SEED)
+        self._validation = Validation.prepare(house_days, cache, workers)
 
     def judge(self, model: Predictor) -> Judgement:
         """See `Task`."""
         from flexgym.evaluate.rollout import rollout
-        from flexgym.evaluate.score import score
         from flexgym.policies.learned import Learned
 
-        costs = rollout(Learned(model, "learning", self._kwargs), self._house_days)
-        idle, best = self._idle.cost_eur, self._best.cost_eur
+        validation = self._validation
+        costs = rollout(Learned(model, "learning", self._kwargs), validation.house_days)
         mean = float(costs.cost_eur.mean())
         return Judgement(
-            score(costs.cost_eur, idle, best),
+            validation.score(costs),
             mean,
-            mean - float(best.mean()),
+            mean - float(validation.optimal.cost_eur.mean()),
             terms={name: float(np.mean(values)) for name, values in costs.terms.items()},
         )
 
@@ -114,5 +102,6 @@ class HouseholdTask:
         from flexgym.policies.learned import Learned
 
         policy = Learned(model, "learning", self._kwargs)
-        simulation, outcomes = trace(policy, self._house_days, telling_day(self._house_days))
+        days = self._validation.house_days
+        simulation, outcomes = trace(policy, days, telling_day(days))
         imsave(path, render_day(simulation.forecast_series(), simulation.house(), outcomes))

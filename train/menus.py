@@ -1,0 +1,165 @@
+"""``flexgym train menus``: a network that knows what stored energy will be worth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.evaluate.household import add_cache_argument
+from flexgym.policies.learned_menus import MENUS, RECIPES
+
+ENV_ID = "flexgym/Household-v0"
+VALIDATION_HOUSE_DAYS = 64
+CHECKPOINT = "learner.safetensors"
+"""What a run goes on from: weights, their averages and the optimiser."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="how to learn")
+    parser.add_argument("--config", type=Path, help="hyper-parameters, YAML")
+    parser.add_argument("--updates", type=int, help="steps of the optimiser")
+    parser.add_argument("--minutes", type=float, help="stop after this time")
+    parser.add_argument(
+        "--validation",
+        type=int,
+        default=VALIDATION_HOUSE_DAYS,
+        help="house-days of each world to validate on",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    add_cache_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train as the command line says."""
+    folder = arguments.out or Path("runs") / f"menus-{arguments.recipe}-{arguments.seed}"
+    reached = train(
+        folder,
+        recipe=arguments.recipe,
+        config=arguments.config,
+        updates=arguments.updates,
+        minutes=arguments.minutes,
+        cache=arguments.cache,
+        validation_house_days=arguments.validation,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        resume=arguments.resume,
+    )
+    print(f"best validation score {reached:.2f}; run in {folder}")
+    print(f"next: flexgym evaluate household --run {folder}   |   tensorboard --logdir {folder}")
+    return 0
+
+
+def train(
+    folder: str | Path,
+    *,
+    recipe: str = RECIPES[0],
+    config: str | Path | None = None,
+    updates: int | None = None,
+    minutes: float | None = None,
+    cache: str | Path | None = None,
+    validation_house_days: int = VALIDATION_HOUSE_DAYS,
+    seed: int = 0,
+    threads: int = 1,
+    resume: bool = False,
+) -> float:
+    """Train a network that makes menus.
+
+    Args:
+        folder: Run folder.
+        recipe: ``"distilled"`` or ``"experience"``; see `flexgym.train.menu_lessons`.
+        config: Hyper-parameters, YAML; None takes the shipped ones of the recipe.
+        updates: Steps of the optimiser; None takes the file's.
+        minutes: Time limit; the learning rate falls with updates or time, whichever is ahead.
+        cache: Folder of solved house-days, or None.
+        validation_house_days: House-days of the validation split of each world to score on.
+        seed: Seed of networks and house-days.
+        threads: Threads of torch, and house-days solved side by side.
+        resume: Continue the run in ``folder``, with the options that started it; only
+            ``updates`` and ``minutes`` may change.
+
+    Returns:
+        Best validation score, the mean over worlds.
+
+    Raises:
+        RunError: The folder holds a run already, or none to resume, or a damaged one.
+        ScenarioError: An option or hyper-parameter is out of range.
+    """
+    import torch
+
+    from flexgym.evaluate.report import provenance
+    from flexgym.train.menu_run import MenuRun
+    from flexgym.train.menu_settings import MenuSettings, read_settings
+    from flexgym.train.run_folder import RunFolder
+
+    for name, value in (("minutes", minutes), ("updates", updates)):
+        if value is not None and not 0 < value < 1e12:
+            raise ScenarioError(f"{name} is {value}; expected a number > 0.")
+    if validation_house_days < 1:
+        raise ScenarioError(f"validation is {validation_house_days}; expected at least 1.")
+    torch.set_num_threads(threads)
+    asked: dict[str, Any] = {
+        "environment": ENV_ID,
+        "algorithm": MENUS,
+        "recipe": recipe,
+        "seed": seed,
+        "minutes": minutes,
+        "prices": None,
+    }
+    if resume:
+        wanted = _resumed(Path(folder), asked, config)
+    else:
+        wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
+    if updates is not None:
+        wanted["hyperparameters"]["updates"] = int(updates)
+    settings = MenuSettings.parse(wanted["hyperparameters"])
+    if resume:
+        run_folder = RunFolder.resume(folder, CHECKPOINT)
+        run_folder.configure(wanted)
+    else:
+        run_folder = RunFolder.create(folder, wanted, CHECKPOINT)
+    try:
+        started = run_folder.last.exists()
+        if started and run_folder.state.frames >= settings.updates:
+            return run_folder.state.best_score
+        try:
+            menu_run = MenuRun(
+                run_folder, settings, wanted, validation_house_days,
+                Path(cache) if cache else None, threads,
+            )  # fmt: skip
+        except BaseException:
+            if not resume:
+                run_folder.discard()
+            raise
+        menu_run.learn()
+        return run_folder.state.best_score
+    finally:
+        run_folder.release()
+
+
+def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> dict[str, Any]:
+    """Configuration of a run to continue: its own, with a new time limit where one is given.
+
+    Raises:
+        RunError: The options contradict those the run was started with.
+    """
+    from flexgym.policies.learned import read_config
+    from flexgym.train.menu_settings import read_settings
+
+    saved = read_config(folder, (MENUS,))
+    pairs = {f"--{key}": (saved.get(key), asked[key]) for key in ("recipe", "seed")}
+    if config:
+        ends = {"updates": saved["hyperparameters"].get("updates")}
+        given = {**read_settings(asked["recipe"], config), **ends}
+        pairs["--config"] = (saved["hyperparameters"], given)
+    for option, (started_with, got) in pairs.items():
+        if started_with != got:
+            raise RunError(
+                f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
+                "that started it."
+            )
+    if asked["minutes"] is not None:
+        saved["minutes"] = asked["minutes"]
+    return saved
