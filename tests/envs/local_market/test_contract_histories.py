@@ -317,7 +317,7 @@ def test_histories():
         Histories,
         settings=settings(
             max_examples=1000,
-            stateful_step_count=5,
+            stateful_step_count=4,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
