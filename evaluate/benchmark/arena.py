@@ -59,6 +59,7 @@ class Played:
         terms: Means worth a column, by name: each shape (n,).
         plan_s: Computing time of preparing an episode, s.
         step_s: Computing time of a decision in one episode, s: the median over the steps.
+        cell_s: Computing time of everything, s; what the benchmark itself costs.
     """
 
     cost_eur: Floats
@@ -66,6 +67,7 @@ class Played:
     terms: Mapping[str, Floats] = field(default_factory=dict)
     plan_s: float = 0.0
     step_s: float = 0.0
+    cell_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from flexgym.envs.household.params import Floats
 from flexgym.evaluate.benchmark.arena import Arena, Played, Setting, arena_class
 from flexgym.evaluate.benchmark.entry import Entry, policy_of
 
+TIMES = ("plan_s", "step_s", "cell_s")
 SCHEMA = 1
 """Raised when what is kept of a cell changes."""
 _ROOT = Path(__file__).parents[2]
@@ -132,7 +134,7 @@ def write_cell(cell: Cell, folder: Path, played: Played) -> None:
             "violation": played.violation.tolist(),
             **{name: values.tolist() for name, values in played.terms.items()},
         },
-        "timing": {"plan_s": played.plan_s, "step_s": played.step_s},
+        "timing": {name: getattr(played, name) for name in TIMES},
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -149,6 +151,7 @@ def play_cell(cell: Cell, folder: Path) -> None:
     Raises:
         RunError: The policy is missing, damaged or does not fit.
     """
+    started = process_time()
     arena = arena_of(cell.setting, cell.seed, folder / "solutions")
     try:
         played = arena.play(policy_of(cell.entry, arena), cell.setting.part(cell.part))
@@ -158,7 +161,7 @@ def play_cell(cell: Cell, folder: Path) -> None:
         raise RunError(
             f"{cell.name}: a cost is no finite number; expected numbers. Fix the policy."
         )
-    write_cell(cell, folder, played)
+    write_cell(cell, folder, replace(played, cell_s=process_time() - started))
 
 
 @lru_cache(maxsize=2)
@@ -220,7 +223,7 @@ def _alone() -> None:
 
 
 def joined(parts: Sequence[Played]) -> Played:
-    """Parts of a setting as one; times are the median part's."""
+    """Parts of a setting as one; times of policies are the median part's."""
     terms: Mapping[str, Any] = {
         name: np.concatenate([part.terms[name] for part in parts]) for name in parts[0].terms
     }
@@ -230,4 +233,5 @@ def joined(parts: Sequence[Played]) -> Played:
         terms,
         float(np.median([part.plan_s for part in parts])),
         float(np.median([part.step_s for part in parts])),
+        sum(part.cell_s for part in parts),
     )

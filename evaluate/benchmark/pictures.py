@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flexgym.envs.household.render import COLOURS
-from flexgym.evaluate.benchmark.tables import caption, name_of
+from flexgym.evaluate.benchmark.tables import SHORTEST_S, caption, duration, name_of
 from flexgym.evaluate.pictures import INK, picture
 
 TINTS = {"rule": "quiet", "exact": "battery", "bound": "quiet", "learned": "import"}
@@ -45,11 +47,13 @@ def setting_picture(
         means = [row["score"]["mean"] for row in rows]
         edge = max(_LEFT, min(-8.0, *(row["score"]["low"] - 4.0 for row in rows)))
         top = max(108.0, *(mean + 8.0 for mean in means))
+        taken: list[float] = []
         for y, (row, timing) in enumerate(zip(rows, timings, strict=True)):
             colour, score = COLOURS[TINTS[row["kind"]]], row["score"]
             if score["mean"] < edge:
-                axes.plot(edge, y, "<", color=colour, ms=7, clip_on=False)
-                axes.text(edge, y, f"   {score['mean']:.0f}", va="center", fontsize=9.5)
+                inside = edge + 0.015 * (top - edge)
+                axes.plot(inside, y, "<", color=colour, ms=7)
+                axes.text(inside, y, f"   {score['mean']:.0f}", va="center", fontsize=9.5)
             else:
                 axes.plot([max(score["low"], edge), score["high"]], [y, y], color=colour, lw=2.6)
                 hollow = row["kind"] == "bound"
@@ -60,8 +64,13 @@ def setting_picture(
                 if row["seeds"] > 1:
                     seeds = [max(x, edge) for x in row["seed_scores"].values()]
                     axes.plot(seeds, [y - 0.27] * len(seeds), "|", color=colour, ms=6, alpha=0.8)
-            if timing["step_us"] > 0.0:
-                clock.plot(1e-6 * timing["step_us"], y, "o", color=colour, ms=6)
+            for seconds, fill in (
+                (1e-3 * timing["plan_ms"], "white"),
+                (1e-6 * timing["step_us"], colour),
+            ):
+                if seconds > (SHORTEST_S if fill == "white" else 0.0):
+                    clock.plot(seconds, y, "o", color=colour, ms=6, mfc=fill)
+                    taken.append(seconds)
         axes.set_yticks(range(len(rows)), [row["policy"] for row in rows])
         axes.tick_params(axis="y", length=0, labelsize=10.5, labelcolor=INK)
         axes.spines["left"].set_visible(False)
@@ -71,8 +80,17 @@ def setting_picture(
         axes.set_xlabel("score; lines are 95 % intervals, strokes seeds")
         clock.tick_params(axis="y", left=False, labelleft=False)
         clock.grid(visible=False, axis="y")
+        clock.spines["left"].set_visible(False)
+        clock.set_xlabel("a decision; hollow: its preparation")
+        first, last = (
+            (np.floor(np.log10(min(taken))), np.ceil(np.log10(max(taken)))) if taken else (-6, -3)
+        )
+        ends = np.array([first - 0.3, max(last, first + 1) + 0.3])
         clock.set_xscale("log")
-        clock.set_xlabel("a decision, s")
+        clock.set_xlim(*10.0**ends)
+        marks = 10.0 ** np.arange(first, max(last, first + 1) + 1, max(1, (last - first + 2) // 3))
+        clock.set_xticks(marks, [duration(mark) for mark in marks], minor=False)
+        clock.set_xticks([], minor=True)
 
 
 def overview_picture(
@@ -92,7 +110,7 @@ def overview_picture(
     with picture(path, 9.6, height) as figure:
         axes = figure.add_axes((left, 0.66 / height, 0.97 - left, 1.0 - 1.3 / height))
         figure.text(
-            0.015, 1 - 0.38 / height, "0: no control, 100: the reference",
+            0.015, 1 - 0.38 / height, "Share of what the reference saves over no control",
             fontsize=14, fontweight="bold", color=INK,
         )  # fmt: skip
         lowest = 100.0
@@ -114,7 +132,7 @@ def overview_picture(
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlim(min(lowest - 3.0, 60.0), 103.0)
-        axes.set_xlabel("score; lines are 95 % intervals")
+        axes.set_xlabel("score, %; lines are 95 % intervals")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="upper right", ncols=2,
             bbox_to_anchor=(0.97, 1.0 - 0.12 / height),

@@ -90,6 +90,7 @@ def rows_of(setting: Setting, team: Sequence[Entry], seed: int, folder: Path) ->
             "kind": kinds[name],
             "plan_ms": 1e3 * float(np.median([one.plan_s for one in seeds.values()])),
             "step_us": 1e6 * float(np.median([one.step_s for one in seeds.values()])),
+            "cell_s": sum(one.cell_s for one in seeds.values()),
         }
     order = sorted(rows, key=lambda n: (kinds[n] == "bound", rows[n]["score"]["mean"]))
     title = {

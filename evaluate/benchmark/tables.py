@@ -11,6 +11,8 @@ KINDS = {
     "bound": "bound, no policy",
     "learned": "learned",
 }
+SHORTEST_S = 1e-5
+"""Preparing an episode in less is not told."""
 HEADS = (
     "policy", "kind", "seeds", "EUR", "score", "95 %", "IQM", "95 %", "better than rule",
     "violated", "decision",
@@ -58,9 +60,9 @@ def decision(timing: Mapping[str, Any]) -> str:
     """Computing time of a decision, and of preparing an episode where there is any."""
     if timing["step_us"] == 0.0:
         return ""
-    text = _time(1e-6 * timing["step_us"])
+    text = duration(1e-6 * timing["step_us"])
     prepared = 1e-3 * timing["plan_ms"]
-    return f"{text} + {_time(prepared)}" if prepared > 1e-5 else text
+    return f"{text} + {duration(prepared)}" if prepared > SHORTEST_S else text
 
 
 def caption(title: Mapping[str, Any]) -> str:
@@ -101,16 +103,20 @@ def print_summary(results: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=results["scenario"]["title"], title_justify="left")
-    for head in ("setting", "strongest rule", "score", "best learned", "score", "95 %"):
-        table.add_column(head, justify="right" if head in ("score", "95 %") else "left")
-    for title, rows, _ in settings_of(results):
+    for head in ("setting", "strongest rule", "score", "best learned", "score", "95 %", "CPU s"):
+        left = head in ("setting", "strongest rule", "best learned")
+        table.add_column(head, justify="left" if left else "right")
+    for title, rows, timings in settings_of(results):
         rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
         learned = [row for row in rows if row["kind"] == "learned"]
         best = max(learned, key=lambda row: row["score"]["mean"], default=None)
-        ends = () if best is None else (
-            best["policy"], f"{best['score']['mean']:.1f}", _ends(best["score"])
+        ends = ("", "", "")
+        if best is not None:
+            ends = best["policy"], f"{best['score']['mean']:.1f}", _ends(best["score"])
+        table.add_row(
+            name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *ends,
+            f"{sum(timing['cell_s'] for timing in timings):.0f}",
         )  # fmt: skip
-        table.add_row(name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *ends)
     Console(soft_wrap=True).print(table)
 
 
@@ -118,8 +124,8 @@ def _ends(interval: Mapping[str, float]) -> str:
     return f"{interval['low']:.1f} to {interval['high']:.1f}"
 
 
-def _time(seconds: float) -> str:
-    """Two digits: the next run has others."""
+def duration(seconds: float) -> str:
+    """A time with its unit, to two digits: the next run has others."""
     for unit, of in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= of:
             return f"{float(f'{seconds / of:.2g}'):g} {unit}"

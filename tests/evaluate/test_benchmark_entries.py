@@ -1,6 +1,7 @@
 """Who takes part in the benchmark, and in what: suites, arenas, runs, own code."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from flexgym.envs.errors import ActionError, RunError, ScenarioError
 from flexgym.evaluate.benchmark import cell as cells
 from flexgym.evaluate.benchmark.arena import ARENAS, Setting, arena_class
+from flexgym.evaluate.benchmark.command import benchmark
 from flexgym.evaluate.benchmark.entry import code_entries, entries, run_entries
 from flexgym.evaluate.benchmark.suite import FULL, SMALL, SUITES
 from flexgym.policies import zoo
@@ -30,7 +32,9 @@ def test_suites_know_every_environment():
 
 @pytest.mark.parametrize("name", sorted(set(ARENAS) - {"trader", "appliance"}))
 def test_every_arena_knows_its_references(name, tmp_path):
-    for setting in (one for one in SMALL if one.environment == name):
+    # The first and the last scenario: those between are of the same kind.
+    of_env = [one for one in SMALL if one.environment == name]
+    for setting in dict.fromkeys((of_env[0], of_env[-1])):
         arena = arena_class(name)(setting, 0, tmp_path)
         assert {arena.zero, arena.best} <= set(arena.contenders)
         assert set(setting.without) <= set(arena.contenders)
@@ -142,3 +146,17 @@ def test_observed_policies_see_rows(tmp_path):
     assert len(seen["feeder"]) == 43
     with pytest.raises(ActionError, match=r"cannot be read|expected"):
         arena.play(arena.observed(lambda rows: "nothing", "still"), slice(0, 2))
+
+
+def test_the_manuals_policy_takes_part(tmp_path, monkeypatch):
+    manual = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    file, source = re.findall(r"--policy (my_policy\.py):(\w+)\n", manual)[0]
+    (tmp_path / file).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    setting = Setting("household", "no-car", 24)
+    results = benchmark(tmp_path / "out", settings=[setting], code=[f"{file}:{source}"])
+    scores = {row["policy"]: row["score"]["mean"] for row in results["rows"]}
+    # It is the rule of self-consumption that charges in cheap hours as well.
+    assert scores["Thrifty"] > scores["self-consumption"] > scores["uncontrolled"]
