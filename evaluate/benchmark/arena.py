@@ -154,6 +154,15 @@ def arena_class(environment: str) -> type[Arena]:
     return getattr(import_module(module), name)
 
 
+def option(config: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """An option that a run was trained with, wherever its ``config.yaml`` has it."""
+    parameters = config.get("hyperparameters") or {}
+    for place in (config, parameters.get("env_kwargs") or {}, parameters):
+        if place.get(name) is not None:
+            return place[name]
+    return default
+
+
 def loaded(loader: str, *arguments: Any) -> Any:
     """What ``module:function`` makes of the arguments; a dotted name is looked up step by step.
 

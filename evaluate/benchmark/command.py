@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flexgym.evaluate.benchmark.arena import Setting
+    from flexgym.evaluate.benchmark.entry import Team
 
 FOLDER = Path("runs/benchmark")
 BLOCK = "leaderboard"
@@ -105,17 +106,17 @@ def benchmark(
     out = report.output_folder(folder)
     teams = _teams(settings, runs, code, seed, out)
     cells = [
-        Cell(setting, entry, part, seed)
-        for setting, team in teams.items()
-        for entry in team
-        for part in range(setting.parts)
+        Cell(team.setting, entry, part, seed)
+        for team in teams
+        for entry in team.entries
+        for part in range(team.setting.parts)
     ]
     # disable=None: no bar where there is no terminal.
     with tqdm(total=len(cells), desc="cells", leave=False, disable=None) as bar:
         played = play_cells(cells, out, workers=workers, progress=bar.update)
     rows, timings, titles = [], [], []
-    for setting, team in teams.items():
-        found = rows_of(setting, team, seed, out)
+    for team in teams:
+        found = rows_of(team, seed, out)
         rows += found.rows
         timings += found.timings
         titles.append(found.title)
@@ -142,18 +143,18 @@ def _teams(
     code: Sequence[str],
     seed: int,
     out: Path,
-) -> dict[Setting, list[Any]]:
+) -> list[Team]:
     """Who takes part in each setting."""
     from flexgym.envs.errors import RunError
     from flexgym.evaluate.benchmark.cell import arena_of
-    from flexgym.evaluate.benchmark.entry import code_entries, entries, run_entries
+    from flexgym.evaluate.benchmark.entry import code_entries, run_entries, team_of
 
     trained, own = run_entries(runs), code_entries(code)
-    teams = {
-        setting: entries(setting, arena_of(setting, seed, out / "solutions"), trained, own)
+    teams = [
+        team_of(setting, arena_of(setting, seed, out / "solutions"), trained, own)
         for setting in settings
-    }
-    taken = {entry for team in teams.values() for entry in team}
+    ]
+    taken = {entry for team in teams for entry in team.entries}
     left = [entry for entry in (*trained, *(one for _, one in own)) if entry not in taken]
     if left:
         raise RunError(

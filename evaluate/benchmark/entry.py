@@ -45,10 +45,31 @@ class Entry:
     digest: str = ""
 
 
-def entries(
+@dataclass(frozen=True)
+class Team:
+    """Who takes part in a setting, and what its arena says of itself.
+
+    Attributes:
+        setting: What is played.
+        entries: Everybody, the references included.
+        episode: What an episode is.
+        violation: What is violated and its unit.
+        zero: Name of the policy that scores 0.
+        best: Name of the one that scores 100.
+    """
+
+    setting: Setting
+    entries: tuple[Entry, ...]
+    episode: str
+    violation: str
+    zero: str
+    best: str
+
+
+def team_of(
     setting: Setting, arena: Arena, runs: Sequence[Entry], code: Sequence[tuple[str, Entry]]
-) -> list[Entry]:
-    """Everybody who takes part in a setting, the references included.
+) -> Team:
+    """Everybody who takes part in a setting.
 
     Args:
         setting: What is played.
@@ -70,7 +91,8 @@ def entries(
                 for seed in about.files
             ]
     found += [one for one in runs if _trained_for(one, arena)]
-    return found + [one for pattern, one in code if fnmatch(setting.name, pattern)]
+    found += [one for pattern, one in code if fnmatch(setting.name, pattern)]
+    return Team(setting, tuple(found), arena.episode, arena.violation, arena.zero, arena.best)
 
 
 def policy_of(entry: Entry, arena: Arena) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.errors import RunError
-from flexgym.evaluate.benchmark.arena import Played, Setting
-from flexgym.evaluate.benchmark.cell import Cell, arena_of, joined, read_cell
-from flexgym.evaluate.benchmark.entry import Entry
+from flexgym.evaluate.benchmark.arena import Played
+from flexgym.evaluate.benchmark.cell import Cell, joined, read_cell
+from flexgym.evaluate.benchmark.entry import Team
 from flexgym.evaluate.benchmark.statistics import Resamples
 from flexgym.evaluate.score import Interval
 
@@ -34,12 +33,11 @@ class SettingRows:
     timings: list[dict[str, Any]]
 
 
-def rows_of(setting: Setting, team: Sequence[Entry], seed: int, folder: Path) -> SettingRows:
+def rows_of(team: Team, seed: int, folder: Path) -> SettingRows:
     """Read the cells of a setting and sum them up.
 
     Args:
-        setting: What was played.
-        team: Who took part.
+        team: Who took part, and in what.
         seed: Of the first episode, and of the resamples.
         folder: Of the benchmark.
 
@@ -47,17 +45,17 @@ def rows_of(setting: Setting, team: Sequence[Entry], seed: int, folder: Path) ->
         RunError: A cell cannot be read back.
         ScenarioError: The reference gains nothing.
     """
-    arena = arena_of(setting, seed, folder / "solutions")
+    setting = team.setting
     played: dict[str, dict[int, Played]] = {}
     kinds: dict[str, str] = {}
-    for entry in team:
+    for entry in team.entries:
         parts = [_kept(Cell(setting, entry, k, seed), folder) for k in range(setting.parts)]
         played.setdefault(entry.policy, {})[entry.seed] = joined(parts)
         kinds[entry.policy] = entry.kind
     costs = {
         name: np.stack([one.cost_eur for one in seeds.values()]) for name, seeds in played.items()
     }
-    resamples = Resamples(costs[arena.zero][0], costs[arena.best][0], seed)
+    resamples = Resamples(costs[team.zero][0], costs[team.best][0], seed)
     rules = [name for name, kind in kinds.items() if kind == "rule"]
     strongest = min(rules, key=lambda name: float(costs[name].mean()))
     same = {"environment": setting.environment, "scenario": setting.scenario}
@@ -96,10 +94,10 @@ def rows_of(setting: Setting, team: Sequence[Entry], seed: int, folder: Path) ->
     title = {
         **same,
         "episodes": setting.episodes,
-        "episode": arena.episode,
-        "violation": arena.violation,
-        "zero": arena.zero,
-        "best": arena.best,
+        "episode": team.episode,
+        "violation": team.violation,
+        "zero": team.zero,
+        "best": team.best,
         "strongest_rule": strongest,
         "groups": len(resamples.groups),
     }

@@ -11,7 +11,7 @@ from flexgym.envs.errors import ActionError, RunError, ScenarioError
 from flexgym.evaluate.benchmark import cell as cells
 from flexgym.evaluate.benchmark.arena import ARENAS, Setting, arena_class
 from flexgym.evaluate.benchmark.command import benchmark
-from flexgym.evaluate.benchmark.entry import code_entries, entries, run_entries
+from flexgym.evaluate.benchmark.entry import code_entries, run_entries, team_of
 from flexgym.evaluate.benchmark.suite import FULL, SMALL, SUITES
 from flexgym.policies import zoo
 
@@ -39,7 +39,7 @@ def test_every_arena_knows_its_references(name, tmp_path):
         assert {arena.zero, arena.best} <= set(arena.contenders)
         assert set(setting.without) <= set(arena.contenders)
         assert not {arena.zero, arena.best} & set(setting.without)
-        team = entries(setting, arena, [], [])
+        team = team_of(setting, arena, [], []).entries
         assert len({(one.policy, one.seed) for one in team}) == len(team)
 
 
@@ -69,7 +69,7 @@ def test_runs_of_several_seeds_are_one_policy(tmp_path):
     ]  # fmt: skip
     assert len({one.digest for one in found}) == 4
     arena = arena_class("trader")(TRADER, 0, tmp_path)
-    team = entries(TRADER, arena, found, [])
+    team = team_of(TRADER, arena, found, []).entries
     assert [one.seed for one in team if one.policy == "ppo"] == [0, 1, 2]
     assert not [one for one in team if one.policy == "mine"]
     write_run(tmp_path / "again" / "seed-0")
@@ -91,6 +91,34 @@ def test_changed_weights_change_the_fingerprint_of_their_cell_alone(tmp_path):
     after = fingerprints()
     assert after[0] == before[0]
     assert after[1] != before[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "scenario", "config"),
+    [
+        ("household", "car", {}),
+        ("household", "no-car", {"hyperparameters": {"env_kwargs": {"car": False}}}),
+        ("household", "no-car", {"hyperparameters": {"car": False}}),
+        ("aggregator", "loose", {"scenario": "loose"}),
+        ("directive", "free", {"hyperparameters": {"env_kwargs": {"scenario": "free"}}}),
+        ("appliance", "interruptible", {"kind": "interruptible"}),
+        ("local-market", "welfare", {}),
+        ("local-market", "learner-pay-as-bid", {"learners": 1, "rule": "pay-as-bid"}),
+    ],
+)
+def test_runs_play_where_they_were_trained(name, scenario, config, tmp_path):
+    arenas = [
+        arena_class(name)(Setting(name, one.scenario, 1), 0, tmp_path)
+        for one in SMALL
+        if one.environment == name
+    ]
+    run = {"algorithm": "ppo", "environment": arenas[0].env_ids[0], **config}
+    fitting = [
+        one.scenario
+        for one, arena in zip((s for s in SMALL if s.environment == name), arenas, strict=True)
+        if arena.fits(run)
+    ]
+    assert fitting == [scenario]
 
 
 def test_a_damaged_run_is_named(tmp_path):

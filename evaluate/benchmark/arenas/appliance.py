@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.evaluate.appliance import PATTERNS, patterns
 from flexgym.evaluate.appliance_play import BOUND, draw_days, foresight_days, play_days
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
 from flexgym.policies.appliance import AppliancePolicy
 from flexgym.policies.observed import Observed
 
@@ -50,8 +50,7 @@ class ApplianceArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        options = config["hyperparameters"].get("env_kwargs") or {}
-        return (config.get("kind") or options.get("kind") or "mixed") == self._kind
+        return option(config, "kind", "mixed") == self._kind
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""

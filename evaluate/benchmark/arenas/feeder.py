@@ -11,12 +11,14 @@ import numpy as np
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, FEEDER_TERMS, VIOLATION_H
 from flexgym.envs.feeder.scenario import FeederScenario
-from flexgym.evaluate.benchmark.arena import Contender, Kind, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Kind, Played, Setting, Timed, loaded, option
 from flexgym.evaluate.feeder_play import play_day
 from flexgym.evaluate.feeder_sample import FeederDays
 from flexgym.policies.feeder import BOUNDS, POLICIES, named
+from flexgym.policies.menus import Menus
 from flexgym.policies.observed import ObservedHouses
 
+HOUSE = "flexgym/Household-v0"
 EXACT = ("menus",)
 """Each house offers its exact menu; the optimum of all together is a bound."""
 
@@ -24,7 +26,7 @@ EXACT = ("menus",)
 class FeederArena:
     """Feeder-days of the test split; see `Arena`."""
 
-    env_ids = ("flexgym/Feeder-v0", "flexgym/feeder-v0")
+    env_ids = ("flexgym/Feeder-v0", "flexgym/feeder-v0", HOUSE)
     episode = "feeder-day"
     violation = "violated limits, h"
     zero, best = "unmanaged", "centralised"
@@ -42,8 +44,10 @@ class FeederArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        options = config["hyperparameters"].get("env_kwargs") or {}
-        return (config.get("scenario") or options.get("scenario")) == self._scenario
+        if config["environment"] == HOUSE:
+            # Menus of single houses; only those that know cars know these.
+            return config["algorithm"] in self.loaders and bool(option(config, "car", True))
+        return option(config, "scenario", "stress") == self._scenario
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""
@@ -55,7 +59,8 @@ class FeederArena:
 
     def play(self, policy: Any, part: slice) -> Played:
         """See `Arena`."""
-        timed: Any = Timed(policy)
+        # What plans for single houses plays by menus.
+        timed: Any = Timed(Menus(policy, name=policy.name) if hasattr(policy, "ahead") else policy)
         days = [play_day(timed, self.days, i) for i in range(part.start, part.stop)]
         totals = np.stack([day.totals for day in days])
         terms = {name: totals[:, FEEDER_NAMES.index(name)] for name in FEEDER_TERMS}

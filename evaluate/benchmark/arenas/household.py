@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.scenario import HouseholdScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
 from flexgym.evaluate.rollout import Costs, HouseDays, foresight_costs, rollout
 from flexgym.policies.household import RULES, ModelPredictive, Optimal
 from flexgym.policies.observed import Observed
@@ -46,8 +46,7 @@ class HouseholdArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        options = config["hyperparameters"].get("env_kwargs") or {}
-        return bool(options.get("car", config.get("car", True))) == self._car
+        return bool(option(config, "car", True)) == self._car
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""

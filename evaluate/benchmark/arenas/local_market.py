@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
 from flexgym.evaluate.local_market import PARTICIPANTS
 from flexgym.evaluate.local_market_play import (
     LEARNER,
@@ -66,9 +66,8 @@ class LocalMarketArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        options = config["hyperparameters"].get("env_kwargs") or {}
-        alone = options.get("learners") == 1
-        return self._name == (ALONE + options.get("rule", "uniform") if alone else WELFARE)
+        alone = option(config, "learners") == 1
+        return self._name == (ALONE + option(config, "rule", "uniform") if alone else WELFARE)
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""

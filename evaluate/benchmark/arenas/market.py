@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from flexgym.envs.aggregator_market.roles import Role
 from flexgym.envs.aggregator_market.scenario import MarketScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
 from flexgym.evaluate.market import ROLES
 from flexgym.evaluate.market_play import MarketDays, idle_days, play_market
 from flexgym.evaluate.market_tables import is_exact
@@ -58,8 +58,7 @@ class MarketArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        options = config["hyperparameters"].get("env_kwargs") or {}
-        return (config.get("scenario") or options.get("scenario")) == self.scenario.name
+        return option(config, "scenario", "ordered") == self.scenario.name
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""
