@@ -11,6 +11,7 @@ KINDS = {
     "bound": "bound, no policy",
     "learned": "learned",
 }
+_WIDE = 160
 SHORTEST_S = 1e-5
 """Preparing an episode in less is not told."""
 HEADS = (
@@ -117,7 +118,10 @@ def print_summary(results: Mapping[str, Any]) -> None:
             name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *ends,
             f"{sum(timing['cell_s'] for timing in timings):.0f}",
         )  # fmt: skip
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(soft_wrap=True, width=_WIDE)
+    console.print(table)
 
 
 def _ends(interval: Mapping[str, float]) -> str:

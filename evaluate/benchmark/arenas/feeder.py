@@ -28,7 +28,7 @@ class FeederArena:
 
     env_ids = ("flexgym/Feeder-v0", "flexgym/feeder-v0", HOUSE)
     episode = "feeder-day"
-    violation = "violated limits, h"
+    violation = "limits of voltages and currents, h"
     zero, best = "unmanaged", "centralised"
     loaders: Mapping[str, str] = {}
 
