@@ -1,4 +1,4 @@
-"""The ``flexgym`` command: demo, train, evaluate, reproduce, describe, bench."""
+"""The ``flexgym`` command: demo, train, evaluate, benchmark, reproduce, describe, bench."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ COMMANDS = {
             "trader": "flexgym.evaluate.trader",
             "local-market": "flexgym.evaluate.local_market",
         },
+    ),
+    "benchmark": (
+        "play every policy in every environment; write the leaderboard",
+        {None: "flexgym.evaluate.benchmark.command"},
     ),
     "reproduce": (
         "compute a paper's figures anew",

@@ -1,0 +1,1 @@
+"""What the benchmark plays: an arena for each environment, behind one protocol."""

@@ -1,0 +1,264 @@
+"""Who takes part: rules and references, shipped policies, run folders, and one's own code.
+
+An `Entry` says in plain values who plays, so that any process can make the policy of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import yaml
+
+from flexgym.envs.errors import RunError
+from flexgym.evaluate.benchmark.arena import Arena, Kind, Setting
+from flexgym.policies import zoo
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A policy with one seed.
+
+    Attributes:
+        policy: Its name in tables; those that differ in the seed alone share it.
+        kind: See `flexgym.evaluate.benchmark.arena.Kind`.
+        seed: Of training, or of what a rule draws.
+        origin: What ``source`` is.
+        source: Name of a contender or of a shipped policy, a run folder, or ``module:callable``.
+        digest: Of its weights or source file; "" where nothing of that kind exists.
+    """
+
+    policy: str
+    kind: Kind
+    seed: int
+    origin: Literal["contender", "shipped", "run", "code"]
+    source: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Team:
+    """Who takes part in a setting, and what its arena says of itself.
+
+    Attributes:
+        setting: What is played.
+        entries: Everybody, the references included.
+        episode: What an episode is.
+        violation: What is violated and its unit.
+        zero: Name of the policy that scores 0.
+        best: Name of the one that scores 100.
+    """
+
+    setting: Setting
+    entries: tuple[Entry, ...]
+    episode: str
+    violation: str
+    zero: str
+    best: str
+
+
+def team_of(
+    setting: Setting, arena: Arena, runs: Sequence[Entry], code: Sequence[tuple[str, Entry]]
+) -> Team:
+    """Everybody who takes part in a setting.
+
+    Args:
+        setting: What is played.
+        arena: Its arena.
+        runs: From `run_entries`.
+        code: Patterns of settings, and who plays there; from `code_entries`.
+    """
+    found = [
+        Entry(name, contender.kind, seed, "contender", name)
+        for name, contender in arena.contenders.items()
+        if name not in setting.without
+        for seed in contender.seeds
+    ]
+    for name in zoo.names():
+        about = zoo.shipped(name)
+        if any(fnmatch(setting.name, pattern) for pattern in about.settings):
+            found += [
+                Entry(name, "learned", seed, "shipped", name, about.digests[seed])
+                for seed in about.files
+            ]
+    found += [one for one in runs if _trained_for(one, arena)]
+    found += [one for pattern, one in code if fnmatch(setting.name, pattern)]
+    return Team(setting, tuple(found), arena.episode, arena.violation, arena.zero, arena.best)
+
+
+def policy_of(entry: Entry, arena: Arena) -> Any:
+    """The policy; for contenders that the arena plays itself, their name.
+
+    Raises:
+        RunError: It is missing, damaged or of another kind.
+    """
+    if entry.origin == "contender":
+        make = arena.contenders[entry.source].make
+        return entry.source if make is None else make(entry.seed)
+    if entry.origin == "shipped":
+        return zoo.load(entry.source, entry.seed)
+    if entry.origin == "run":
+        folder = Path(entry.source)
+        algorithm = read_run(folder)["algorithm"]
+        loader = arena.loaders.get(algorithm, arena.loaders.get("*"))
+        if loader is None:
+            raise RunError(
+                f"got the run {folder} of {algorithm}; expected one of "
+                f"{', '.join(arena.loaders) or 'none: no trained policy is known here'}."
+            )
+        return arena.load(folder, loader)
+    given = _made(_attribute(entry.source))
+    whole = hasattr(given, "begin") and (hasattr(given, "act") or hasattr(given, "orders"))
+    return given if whole else arena.observed(given, entry.policy)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The ``config.yaml`` of a run folder.
+
+    Raises:
+        RunError: There is none, or it is none.
+    """
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text())
+        if not isinstance(config["seed"], int) or not isinstance(config["algorithm"], str):
+            raise TypeError
+        if not isinstance(config["environment"], str):
+            raise TypeError
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise RunError(
+            f"cannot read {path} ({type(error).__name__}); expected a folder written by flexgym "
+            "train, or one with such folders in it."
+        ) from error
+    return {"hyperparameters": {}, **config}
+
+
+def run_entries(sources: Sequence[str]) -> list[Entry]:
+    """Runs of folders, ``[NAME=]FOLDER`` each; a folder of runs is all that lie in it.
+
+    The name is that of the algorithm, or of its recipe, unless one is given.
+
+    Raises:
+        RunError: A folder holds no run, or two runs share name, seed and environment.
+    """
+    found: dict[tuple[str, str, int], Entry] = {}
+    for source in sources:
+        name, _, place = source.rpartition("=")
+        for folder in _runs_in(Path(place)):
+            config = read_run(folder)
+            recipe = str(config.get("recipe") or "")
+            label = name or f"{recipe} {config['algorithm']}".strip()
+            key = label, config["environment"], config["seed"]
+            where = str(folder.resolve())
+            if key in found and found[key].source != where:
+                raise RunError(
+                    f"{folder} and {found[key].source} are both {label} with seed {key[2]}; "
+                    "expected different seeds. Name them apart: --run NAME=FOLDER."
+                )
+            digest = _digest(_weights(folder))
+            found[key] = Entry(label, "learned", key[2], "run", where, digest)
+    return list(found.values())
+
+
+def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
+    """Own policies, ``[PATTERN=]module:callable`` or ``[PATTERN=]file.py:callable`` each.
+
+    Raises:
+        RunError: It cannot be imported.
+    """
+    found = []
+    for source in sources:
+        pattern, _, place = source.rpartition("=")
+        attribute = _attribute(place)
+        file = (
+            inspect.getsourcefile(sys.modules[attribute.__module__])
+            if hasattr(attribute, "__module__")
+            else None
+        )
+        digest = _digest([Path(file)]) if file else ""
+        name = place.rpartition(":")[2]
+        entry = Entry(name, "learned", 0, "code", place, digest)
+        found.append((pattern or "*", entry))
+    return found
+
+
+def _trained_for(entry: Entry, arena: Arena) -> bool:
+    config = read_run(Path(entry.source))
+    return config["environment"] in arena.env_ids and arena.fits(config)
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    if (folder / "config.yaml").is_file():
+        yield folder
+        return
+    inside = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if not inside:
+        raise RunError(
+            f"got no run in {folder}; expected a folder written by flexgym train, or one with "
+            "such folders in it."
+        )
+    yield from inside
+
+
+def _weights(folder: Path) -> list[Path]:
+    """What a run's policy is made of."""
+    kept = [folder / "config.yaml", folder / "best.zip", *sorted(folder.glob("*.safetensors"))]
+    return [path for path in kept if path.is_file()]
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _attribute(source: str) -> Any:
+    place, _, name = source.rpartition(":")
+    try:
+        return getattr(_module(place), name)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        raise RunError(
+            f"got the policy {source} ({error}); expected module:callable or file.py:callable."
+        ) from error
+
+
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return import_module(place)
+    path = Path(place).resolve()
+    name = f"flexgym_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no module")
+        module = module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _made(attribute: Any) -> Any:
+    """What a class or a function without arguments makes; anything else as it is."""
+    if inspect.isclass(attribute):
+        return attribute()
+    if not callable(attribute) or hasattr(attribute, "predict"):
+        return attribute
+    try:
+        inspect.signature(attribute).bind()
+    except (TypeError, ValueError):
+        return attribute
+    return attribute()

@@ -1,0 +1,136 @@
+"""Tables of the benchmark, from the content of ``results.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+KINDS = {
+    "rule": "rule",
+    "exact": "exact",
+    "bound": "bound, no policy",
+    "learned": "learned",
+}
+_WIDE = 160
+SHORTEST_S = 1e-5
+"""Preparing an episode in less is not told."""
+HEADS = (
+    "policy", "kind", "seeds", "EUR", "score", "95 %", "IQM", "95 %", "better than rule",
+    "violated", "decision",
+)  # fmt: skip
+
+
+def settings_of(
+    results: Mapping[str, Any],
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Each setting with its rows and times."""
+    for title in results["scenario"]["settings"]:
+        where = title["environment"], title["scenario"]
+        rows, timings = (
+            [row for row in results[key] if (row["environment"], row["scenario"]) == where]
+            for key in ("rows", "timings")
+        )
+        yield title, rows, timings
+
+
+def name_of(title: Mapping[str, Any]) -> str:
+    """A setting's name, as patterns of ``--only`` have it."""
+    return f"{title['environment']}/{title['scenario']}"
+
+
+def entries_of(title: Mapping[str, Any], row: Mapping[str, Any], timing: Mapping[str, Any]) -> list:
+    """A row's entries by `HEADS`, as text."""
+    improvement = row["improvement_percent"]
+    better = f"{improvement['mean']:.0f} %" if improvement else ""
+    return [
+        row["policy"],
+        KINDS[row["kind"]],
+        str(row["seeds"]),
+        f"{row['cost_eur']['mean']:.3f}",
+        f"{row['score']['mean']:.1f}",
+        _ends(row["score"]),
+        f"{row['iqm']['mean']:.1f}",
+        _ends(row["iqm"]),
+        better,
+        f"{row['violated_percent']:.0f} %" if title["violation"] else "",
+        decision(timing),
+    ]
+
+
+def decision(timing: Mapping[str, Any]) -> str:
+    """Computing time of a decision, and of preparing an episode where there is any."""
+    if timing["step_us"] == 0.0:
+        return ""
+    text = duration(1e-6 * timing["step_us"])
+    prepared = 1e-3 * timing["plan_ms"]
+    return f"{text} + {duration(prepared)}" if prepared > SHORTEST_S else text
+
+
+def caption(title: Mapping[str, Any]) -> str:
+    """What the table of a setting is of."""
+    told = (
+        f"{title['episodes']} {title['episode']}s. 0: {title['zero']}; 100: {title['best']}; "
+        f"strongest rule: {title['strongest_rule']}."
+    )
+    return told + (f" Violated: {title['violation'].split(',')[0]}." if title["violation"] else "")
+
+
+def markdown_tables(results: Mapping[str, Any]) -> str:
+    """The leaderboard in Markdown."""
+    lines = []
+    for title, rows, timings in settings_of(results):
+        lines += [f"### {name_of(title)}", "", caption(title), ""]
+        lines += [f"| {' | '.join(HEADS)} |", "|---|---|" + "---:|" * (len(HEADS) - 2)]
+        for row, timing in zip(rows, timings, strict=True):
+            lines.append(f"| {' | '.join(entries_of(title, row, timing))} |")
+        lines.append("")
+    return "\n".join([*lines, provenance(results)])
+
+
+def provenance(results: Mapping[str, Any]) -> str:
+    """Where the numbers come from, in a sentence or two."""
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    commit = results["git"]
+    return (
+        f"Suite {results['scenario']['suite']}, seed {results['seed']}. Written by "
+        f"`{results['command'] or 'flexgym benchmark'}` with {versions}"
+        f"{f', commit {commit[:12]}' if commit else ''}."
+    )
+
+
+def print_summary(results: Mapping[str, Any]) -> None:
+    """Print each setting's best policies: the strongest rule, the best learned, the reference."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=results["scenario"]["title"], title_justify="left")
+    for head in ("setting", "strongest rule", "score", "best learned", "score", "95 %", "CPU s"):
+        left = head in ("setting", "strongest rule", "best learned")
+        table.add_column(head, justify="left" if left else "right")
+    for title, rows, timings in settings_of(results):
+        rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
+        learned = [row for row in rows if row["kind"] == "learned"]
+        best = max(learned, key=lambda row: row["score"]["mean"], default=None)
+        ends = ("", "", "")
+        if best is not None:
+            ends = best["policy"], f"{best['score']['mean']:.1f}", _ends(best["score"])
+        table.add_row(
+            name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *ends,
+            f"{sum(timing['cell_s'] for timing in timings):.0f}",
+        )  # fmt: skip
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(soft_wrap=True, width=_WIDE)
+    console.print(table)
+
+
+def _ends(interval: Mapping[str, float]) -> str:
+    return f"{interval['low']:.1f} to {interval['high']:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """A time with its unit, to two digits: the next run has others."""
+    for unit, of in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= of:
+            return f"{float(f'{seconds / of:.2g}'):g} {unit}"
+    return f"{float(f'{seconds * 1e9:.2g}'):g} ns"
