@@ -124,7 +124,7 @@ def best_orders(hour: Terms, rule: str) -> tuple[Floats, Floats]:
     It tries prices within its own tariffs only, as its actions can post no others.
     """
     price, share = hour.limit.copy(), np.ones_like(hour.limit)
-    for r in np.flatnonzero(hour.position_kwh[:, LEARNER]):
+    for r in np.flatnonzero(hour.position_kwh[:, LEARNER]).tolist():
         ends = float(hour.feed_in[r, LEARNER]), float(hour.retail[r, LEARNER])
         found = best_deviation(
             hour.limit[r], hour.position_kwh[r], LEARNER, rule,
