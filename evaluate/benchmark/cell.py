@@ -25,14 +25,14 @@ import numpy as np
 
 from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
-from flexgym.evaluate.benchmark.arena import Arena, Played, Setting, arena_class
+from flexgym.evaluate.benchmark.arena import ARENAS, Arena, Played, Setting, arena_class
 from flexgym.evaluate.benchmark.entry import Entry, policy_of
 
 TIMES = ("plan_s", "step_s", "cell_s")
 SCHEMA = 1
 """Raised when what is kept of a cell changes."""
 _ROOT = Path(__file__).parents[2]
-_SOURCES = ("envs", "baselines", "policies", "evaluate/benchmark/arenas")
+_SOURCES = ("envs", "baselines", "policies")
 _PLAY = (
     *("rollout", "feeder_play", "feeder_sample", "market_play", "appliance_play"),
     *("local_market_play", "trader"),
@@ -75,14 +75,21 @@ class Cell:
             entry["source"] = self.entry.source
         of = {
             "schema": SCHEMA, "setting": setting, "entry": entry, "part": self.part,
-            "seed": self.seed, "sources": sources_digest(), "packages": _versions(self.entry),
+            "seed": self.seed, "sources": sources_digest(self.setting.environment), "packages": _versions(self.entry),
         }  # fmt: skip
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def sources_digest() -> str:
-    """Digest of physics, references, policies and data as they are installed."""
+def sources_digest(environment: str) -> str:
+    """Digest of what plays an environment: physics, references, policies, data, its arena."""
+    module = ARENAS[environment].partition(":")[0].removeprefix("flexgym.")
+    arena = _ROOT / f"{module.replace('.', '/')}.py"
+    return hashlib.sha256(_rooms_digest() + arena.read_bytes()).hexdigest()
+
+
+@cache
+def _rooms_digest() -> bytes:
     digest = hashlib.sha256()
     files = [path for room in _SOURCES for path in (_ROOT / room).rglob("*")]
     files += [_ROOT / "evaluate" / f"{name}.py" for name in _PLAY]
@@ -91,7 +98,7 @@ def sources_digest() -> str:
         if path.suffix in _DATA and _ROOT / "policies" / "weights" not in path.parents:
             digest.update(path.relative_to(_ROOT).as_posix().encode())
             digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def _versions(entry: Entry) -> dict[str, str]:

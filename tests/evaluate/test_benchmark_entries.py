@@ -120,6 +120,11 @@ def test_a_damaged_run_is_named(tmp_path):
         run_entries([str(tmp_path / "run")])
 
 
+def test_environments_have_sources_of_their_own():
+    assert len({cells.sources_digest(name) for name in ("trader", "feeder", "household")}) == 3
+    assert len({cells.sources_digest(name) for name in ("aggregator", "directive", "buses")}) == 1
+
+
 def test_names_that_files_cannot_hold_stay_apart(tmp_path):
     one = code_entries(["trader/*=numpy:sum"])[0][1]
     names = {
