@@ -74,9 +74,14 @@ class Cell:
         if self.entry.origin == "contender":
             entry["source"] = self.entry.source
         of = {
-            "schema": SCHEMA, "setting": setting, "entry": entry, "part": self.part,
-            "seed": self.seed, "sources": sources_digest(self.setting.environment), "packages": _versions(self.entry),
-        }  # fmt: skip
+            "schema": SCHEMA,
+            "setting": setting,
+            "entry": entry,
+            "part": self.part,
+            "seed": self.seed,
+            "sources": sources_digest(self.setting.environment),
+            "packages": _versions(self.entry),
+        }
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 
 
