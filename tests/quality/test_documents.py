@@ -54,6 +54,7 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("appliance", "appliance", appliance_tables.markdown_tables, "docs/appliance.md"),
         ("forecasts", "forecasts", forecasts.markdown, "docs/appliance.md"),
         ("trader", "trader", trader.markdown_table, "docs/trader.md"),
+        ("bench-contracts", "bench-contracts", bench.markdown_table, "docs/local-market.md"),
         (
             "local-market",
             "local-market",
