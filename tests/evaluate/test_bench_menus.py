@@ -38,9 +38,8 @@ def test_a_fine_grid_comes_near_the_exact_cost_from_above(car):
             above.append(values[:, 0] - exact.value(start, grid, 0.0, np.ones(1)))
         # The car moves by half of what full power charges: that error stays.
         assert min(a.min() for a in above) > (-0.05 if car else -1e-9)
-        assert np.abs(above[1]).max() < 0.2
-        if not car:
-            assert np.mean(above[1]) < 0.7 * np.mean(above[0])
+        # Rounding to a cell costs in every period, so the error falls with the cells.
+        assert np.mean(above[1]) < 0.45 * np.mean(above[0])
 
 
 def test_decisions_on_a_grid_can_be_played():
