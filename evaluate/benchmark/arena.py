@@ -163,6 +163,14 @@ def option(config: Mapping[str, Any], name: str, default: Any = None) -> Any:
     return default
 
 
+def cars_known(config: Mapping[str, Any]) -> set[bool]:
+    """Whether the houses that a run was trained on had cars: one answer, or both."""
+    worlds = (config.get("hyperparameters") or {}).get("worlds")
+    if worlds:
+        return {bool(world.get("car", True)) for world in worlds}
+    return {bool(option(config, "car", True))}
+
+
 def loaded(loader: str, *arguments: Any) -> Any:
     """What ``module:function`` makes of the arguments; a dotted name is looked up step by step.
 

@@ -113,6 +113,20 @@ def test_runs_play_where_they_were_trained(name, scenario, other, config, tmp_pa
     assert not there.fits(run)
 
 
+def test_menus_of_houses_with_cars_play_on_the_feeder_too(tmp_path):
+    worlds = [{"environment": "household", "car": car} for car in (True, False)]
+    places = [("household", "car"), ("household", "no-car"), ("feeder", "stress")]
+    arenas = [arena_class(name)(Setting(name, one, 1), 0, tmp_path) for name, one in places]
+
+    def fitting(algorithm, worlds):
+        run = {"algorithm": algorithm, "environment": "flexgym/Household-v0"}
+        return [arena.fits({**run, "hyperparameters": {"worlds": worlds}}) for arena in arenas]
+
+    assert fitting("menus", worlds) == [True, True, True]
+    assert fitting("menus", worlds[1:]) == [False, True, False]
+    assert fitting("ppo", None) == [True, False, False]
+
+
 def test_a_damaged_run_is_named(tmp_path):
     write_run(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text("!!python/object/apply:os.system [false]")

@@ -11,7 +11,16 @@ import numpy as np
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, FEEDER_TERMS, VIOLATION_H
 from flexgym.envs.feeder.scenario import FeederScenario
-from flexgym.evaluate.benchmark.arena import Contender, Kind, Played, Setting, Timed, loaded, option
+from flexgym.evaluate.benchmark.arena import (
+    Contender,
+    Kind,
+    Played,
+    Setting,
+    Timed,
+    cars_known,
+    loaded,
+    option,
+)
 from flexgym.evaluate.feeder_play import play_day
 from flexgym.evaluate.feeder_sample import FeederDays
 from flexgym.policies.feeder import BOUNDS, POLICIES, named
@@ -30,7 +39,10 @@ class FeederArena:
     episode = "feeder-day"
     violation = "limits of voltages and currents, h"
     zero, best = "unmanaged", "centralised"
-    loaders: Mapping[str, str] = {}
+    loaders: Mapping[str, str] = {
+        "menus": "flexgym.policies.learned_menus:LearnedMenus.from_run",
+        "*": "flexgym.policies.learned_feeder:LearnedHouses.from_run",
+    }
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         self._scenario = setting.scenario
@@ -46,7 +58,7 @@ class FeederArena:
         """See `Arena`."""
         if config["environment"] == HOUSE:
             # Menus of single houses; only those that know cars know these.
-            return config["algorithm"] in self.loaders and bool(option(config, "car", True))
+            return config["algorithm"] in self.loaders and True in cars_known(config)
         return option(config, "scenario", "stress") == self._scenario
 
     def load(self, folder: Path, loader: str) -> Any:
