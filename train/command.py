@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     env, task = arguments.target, task_class(arguments.target)
     options = task.options(arguments)
-    scenario = options.get("scenario")
+    scenario = "no-car" if options.get("car") is False else options.get("scenario")
     name = "-".join([env, *([scenario] if scenario else []), arguments.algo])
     several = arguments.seeds is not None
     folder = arguments.out or Path("runs") / (name if several else f"{name}-{arguments.seed}")

@@ -37,6 +37,8 @@ class HouseholdTask:
 
         self._n = int(parameters["n_envs"])
         self._kwargs = dict(parameters.get("env_kwargs") or {})
+        if options.get("car") is not None:
+            self._kwargs["car"] = options["car"]
         prices, sessions = options.get("prices"), options.get("sessions")
         self._data = {
             "prices": load_prices(prices) if prices else None,
@@ -46,6 +48,7 @@ class HouseholdTask:
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         """See `Task`."""
+        parser.add_argument("--no-car", action="store_true", help="houses without their cars")
         parser.add_argument("--prices", type=Path, help="CSV with your own prices")
         parser.add_argument("--sessions", type=Path, help="CSV with your own car sessions")
 
@@ -53,7 +56,8 @@ class HouseholdTask:
     def options(arguments: argparse.Namespace) -> dict[str, Any]:
         """See `Task`."""
         files = {"prices": arguments.prices, "sessions": arguments.sessions}
-        return {name: str(path.resolve()) if path else None for name, path in files.items()}
+        own = {name: str(path.resolve()) if path else None for name, path in files.items()}
+        return {"car": False if arguments.no_car else None, **own}
 
     def vec_env(self, seed: int) -> VecEnv:
         """See `Task`."""
