@@ -136,8 +136,8 @@ class ShapedReward(VecEnvWrapper):
     """Potential-based reward shaping for houses, in training only.
 
     ``(idle cost - cost + terminal price * change of energy) * scale`` with the energy of the
-    battery minus what the plugged-in car lacks; on a feeder the house's share of the grid's
-    cost is part of its cost. Subtracting what idling costs does not depend
+    battery minus what the plugged-in car lacks; on a feeder ``grid`` times the house's share of the
+    grid's cost is part of its cost. Subtracting what idling costs does not depend
     on the action, and the potential terminal price * energy telescopes to the terminal
     payment, for the car to nothing: over a day the shaped return differs from minus the bill
     by a constant of the episode, so with discount 1 the optimum stays the same.
@@ -146,13 +146,14 @@ class ShapedReward(VecEnvWrapper):
     Args:
         venv: Batch of houses: `sb3_vec_env` of the house, or `sb3_house_rows`.
         scale: Factor on the reward.
+        grid: Factor on the grid's cost; above 1, houses keep off its limits with a margin.
     """
 
     venv: BatchedVecEnv
 
-    def __init__(self, venv: BatchedVecEnv, scale: float = 10.0) -> None:
+    def __init__(self, venv: BatchedVecEnv, scale: float = 10.0, grid: float = 1.0) -> None:
         super().__init__(venv)
-        self.scale = scale
+        self.scale, self.grid = scale, grid
         self._energy = np.empty(0)
         self._price = np.empty(0)
 
@@ -176,7 +177,7 @@ class ShapedReward(VecEnvWrapper):
         ended = done.all()
         energy = happened["soc_kwh"] - (0.0 if ended else self.venv.get_attr("missing_kwh"))
         saved = happened["idle_eur"] - (happened["cost_eur"] - happened["terminal_eur"])
-        saved = saved - happened.get("grid_eur", 0.0)
+        saved = saved - self.grid * happened.get("grid_eur", 0.0)
         reward = saved + self._price * (energy - self._energy)
         if ended:
             self._begin()
