@@ -12,7 +12,11 @@ from fnmatch import fnmatch
 from flexgym.envs.errors import ScenarioError
 from flexgym.evaluate.benchmark.arena import Setting
 
-_MARKET = (("ordered", "loose", "free"), ("aggregator", "directive", "buses"))
+_MARKET = {
+    "aggregator": ("ordered", "loose", "free", "lattice", "three"),
+    "directive": ("ordered", "loose", "free", "lattice"),
+    "buses": ("three",),  # nobody is herded: the temperature does not matter
+}
 _SLOW = ("menus-aware", "menus-coordinated", "menus-coordinated-foresight")
 """Menus with prices of the grid take minutes a feeder-day; the full suite has them."""
 
@@ -20,9 +24,7 @@ SMALL = (
     Setting("feeder", "stress", 6, parts=6, without=_SLOW),
     Setting("household", "car", 64, parts=4),
     Setting("household", "no-car", 256, parts=2),
-    *(Setting(env, scenario, 1024) for env in _MARKET[1] for scenario in _MARKET[0]),
-    Setting("aggregator", "lattice", 1024),
-    Setting("directive", "lattice", 1024),
+    *(Setting(env, scenario, 1024) for env, known in _MARKET.items() for scenario in known),
     Setting("local-market", "welfare", 128),
     Setting("local-market", "learner-uniform", 64),
     Setting("local-market", "learner-pay-as-bid", 64),
