@@ -8,7 +8,6 @@ from pathlib import Path
 
 from flexgym.envs.errors import RunError
 from flexgym.evaluate.household import add_cache_argument
-from flexgym.train.settings import CONFIG_FOLDER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     train(
         "household",
         training,
-        config=CONFIG_FOLDER / "demo.yml",
         minutes=arguments.minutes,
         validation=24,
         cache=arguments.cache,
