@@ -37,7 +37,7 @@ def read_config(folder: Path, algorithms: Collection[str] = ALGORITHMS) -> dict:
         if not isinstance(config["hyperparameters"], dict):
             raise TypeError
         config["environment"], config["minutes"]  # pyright: ignore
-    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
     return config
 

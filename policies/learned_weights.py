@@ -56,6 +56,12 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 _CRITICS = ("mlp_extractor.value_net", "value_net", "critic")
 _KWARGS = ("net_arch", "log_std_init", "ortho_init", "n_critics", "houses", "own")
 """Arguments of policies that a file may set: numbers and lists of numbers."""
+_MODULES = (
+    *("policy", "policy.optimizer", "actor.optimizer", "critic.optimizer", "ent_coef_optimizer"),
+    "pytorch_variables",
+)
+"""Files of tensors in a ``.zip`` of stable-baselines3."""
+_LARGEST_BYTES = 2**28
 _DAMAGED = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError),
     *(pickle.UnpicklingError, zipfile.BadZipFile, NotImplementedError, IndexError),
@@ -123,11 +129,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     variables: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            facts = json.loads(archive.read("data"))
-            for name in archive.namelist():
-                if not name.endswith(".pth"):
-                    continue
-                content = io.BytesIO(archive.read(name))
+            facts = json.loads(_content(archive, "data"))
+            for name in sorted({f"{module}.pth" for module in _MODULES} & {*archive.namelist()}):
+                content = io.BytesIO(_content(archive, name))
                 tensors = torch.load(content, map_location="cpu", weights_only=True)
                 if name == "pytorch_variables.pth":
                     variables = tensors or {}
@@ -141,6 +145,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "model of tensors, nothing to execute. Copy best.zip over last.zip, or train anew."
         ) from error
     return Checkpoint(parameters, variables, facts)
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of an archive, unless it would fill the memory."""
+    if archive.getinfo(name).file_size > _LARGEST_BYTES:
+        raise ValueError(f"{name} is larger than {_LARGEST_BYTES} bytes")
+    return archive.read(name)
 
 
 def restore(model: BaseAlgorithm, checkpoint: Checkpoint, path: Path) -> None:
@@ -236,7 +247,12 @@ def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> 
         )
     kwargs = {name: given[name] for name in _KWARGS if name in given}
     kind = policy_class(algorithm)
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise RunError(f"{path} holds weights that are no finite numbers; train anew.")
     try:
+        # Networks larger than what there is to fill them with are not even built.
+        if _widest(kwargs) > max(tensor.numel() for tensor in tensors.values()):
+            raise ValueError
         seen, done = (
             tuple(int(n) for n in facts[space]["_shape"])
             for space in ("observation_space", "action_space")
@@ -258,6 +274,13 @@ def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> 
         ) from error
     policy.set_training_mode(False)
     return policy
+
+
+def _widest(given: Any) -> int:
+    """The largest whole number in nested lists and mappings."""
+    if isinstance(given, dict | list):
+        return max(map(_widest, given.values() if isinstance(given, dict) else given), default=0)
+    return given if isinstance(given, int) else 0
 
 
 def _still(_: float) -> float:

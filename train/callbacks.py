@@ -81,6 +81,8 @@ class Supervisor(BaseCallback):
         self._since = 0.0, 0.0, 0, 0.0
 
     def _on_training_start(self) -> None:
+        # Time runs from here: solving validation days and compiling are no training.
+        self.budget.pause(self.budget.used_s - self.run.state.used_s)
         self._mark()
 
     def _on_step(self) -> bool:
@@ -132,7 +134,9 @@ class Supervisor(BaseCallback):
             state.best_score = found.score
             self.run.save_best(self.model)
         self._note(found)
-        self._judging_s += perf_counter() - started
+        took = perf_counter() - started
+        self.budget.pause(took)  # nor is validating
+        self._judging_s += took
         self._mark()
 
     def _record(self, found: Judgement) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from flexgym.evaluate.household import add_cache_argument
 from flexgym.train.task import task_class
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train so many seeds from --seed on, each in OUT/seed-K, --threads at a time",
     )  # fmt: skip
     parser.add_argument(
-        "--validation", type=int, default=task.episodes,
+        "--validation", type=int,
         help=f"episodes to validate on (default {task.episodes})",
     )  # fmt: skip
     parser.add_argument(
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     name = "-".join([env, *([scenario] if scenario else []), arguments.algo])
     several = arguments.seeds is not None
     folder = arguments.out or Path("runs") / (name if several else f"{name}-{arguments.seed}")
-    chosen = {
+    chosen: dict[str, Any] = {
         "algorithm": arguments.algo,
         "config": arguments.config,
         "timesteps": arguments.timesteps,

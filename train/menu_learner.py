@@ -46,23 +46,31 @@ class Learner:
         hidden: Sizes of the hidden layers.
         seed: Of the weights.
         average: Weight of the newest weights in the average.
+        device: Where to learn.
     """
 
-    def __init__(self, hidden: tuple[int, ...], seed: int, average: float) -> None:
+    def __init__(
+        self, hidden: tuple[int, ...], seed: int, average: float, device: str = "cpu"
+    ) -> None:
         torch.manual_seed(seed)
-        self.nets = nn.ModuleDict({name: _Layers(n, hidden) for name, n in OUTPUTS.items()})
+        nets = nn.ModuleDict({name: _Layers(n, hidden) for name, n in OUTPUTS.items()})
+        self.nets, self._device = nets.to(device), device
         self._average = average
         self.updates = 0
-        self.shift, self.scale = torch.zeros(INPUTS), torch.ones(INPUTS)
+        self.shift = torch.zeros(INPUTS, device=device)
+        self.scale = torch.ones(INPUTS, device=device)
         self._mean = {key: value.clone() for key, value in self.nets.state_dict().items()}
         self._adam = torch.optim.Adam(self.nets.parameters(), lr=1e-3)
 
     def standardise(self, memory: Memory) -> None:
         """Take shift and scale of the inputs from first lessons."""
         inputs = memory.inputs()
-        self.shift = torch.from_numpy(inputs.mean(axis=0))
+        self.shift = self._tensor(inputs.mean(axis=0))
         # What never varies here may elsewhere: it stays as scaled by hand.
-        self.scale = torch.from_numpy(1.0 / np.maximum(inputs.std(axis=0), 0.25))
+        self.scale = self._tensor(1.0 / np.maximum(inputs.std(axis=0), 0.25))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     def update(
         self, memory: Memory, batch: int, rate: float, rng: np.random.Generator
@@ -70,11 +78,11 @@ class Learner:
         """One step of Adam on both networks; mean squared errors, (0.1 EUR/kWh)^2."""
         for group in self._adam.param_groups:
             group["lr"] = rate
-        losses = torch.zeros(2)
+        losses = torch.zeros(2, device=self._device)
         if memory.counts[0]:
-            losses[0] = self._battery_loss(*map(torch.from_numpy, memory.sample(0, batch, rng)))
+            losses[0] = self._battery_loss(*map(self._tensor, memory.sample(0, batch, rng)))
         if memory.counts[1]:
-            losses[1] = self._both_loss(*map(torch.from_numpy, memory.sample(1, batch, rng)))
+            losses[1] = self._both_loss(*map(self._tensor, memory.sample(1, batch, rng)))
         self._adam.zero_grad(set_to_none=True)
         losses.sum().backward()
         nn.utils.clip_grad_norm_(self.nets.parameters(), 10.0)
@@ -111,7 +119,8 @@ class Learner:
 
     def network(self, averaged: bool = True) -> MenuNetwork:
         """The network as it stands, for NumPy."""
-        state = self._mean if averaged else self.nets.state_dict()
+        kept = self._mean if averaged else self.nets.state_dict()
+        state = {key: value.cpu() for key, value in kept.items()}
         layers: dict[str, list[tuple[Singles, Singles]]] = {}
         for name in OUTPUTS:
             keys = [key[: -len(".weight")] for key in state if key.startswith(f"{name}.")]
@@ -120,7 +129,7 @@ class Learner:
                 (state[f"{k}.weight"].T.numpy().copy(), state[f"{k}.bias"].numpy().copy())
                 for k in keys
             ]
-        return MenuNetwork(layers, self.shift.numpy().copy(), self.scale.numpy().copy())
+        return MenuNetwork(layers, self.shift.cpu().numpy().copy(), self.scale.cpu().numpy().copy())
 
     def save(self, path: Path) -> None:
         """Write all that going on needs as one safetensors file."""
@@ -131,7 +140,7 @@ class Learner:
         tensors |= {"shift": self.shift, "scale": self.scale}
         for k, kept in self._adam.state_dict()["state"].items():
             tensors |= {f"adam.{k}.{name}": value for name, value in kept.items()}
-        tensors = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+        tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
         save_file(tensors, path, {"updates": str(self.updates)})
 
     def restore(self, path: Path) -> None:
@@ -144,7 +153,8 @@ class Learner:
 
         try:
             with safe_open(path, "pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                names = file.keys()
+                tensors = {key: file.get_tensor(key).to(self._device) for key in names}
                 self.updates = int(file.metadata()["updates"])
             # Tensors of other shapes are refused by torch.
             part = {

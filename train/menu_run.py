@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,11 @@ class MenuRun:
     Args:
         run: Where to write, and what is there already.
         settings: Hyper-parameters.
-        config: The run's configuration: seed and time limit are read.
-        house_days: Of each world, to validate on.
+        config: The run's configuration: seed, time limit and house-days to validate on are read.
         cache: Folder of solved house-days, or None.
         workers: House-days to solve side by side.
+        device: Where networks learn, ``"cpu"`` or ``"cuda"``.
+        label: What lines of progress begin with.
     """
 
     def __init__(
@@ -50,12 +50,13 @@ class MenuRun:
         run: RunFolder,
         settings: MenuSettings,
         config: dict[str, Any],
-        house_days: int,
         cache: Path | None,
         workers: int,
+        device: str = "cpu",
+        label: str = "",
     ) -> None:
-        self.run, self.settings, self.seed = run, settings, int(config["seed"])
-        self.learner = Learner(settings.hidden, self.seed, settings.average)
+        self.run, self.settings, self.seed, self.label = run, settings, int(config["seed"]), label
+        self.learner = Learner(settings.hidden, self.seed, settings.average, device)
         self.memory = Memory(settings.memory)
         started = run.last.exists()
         if started:
@@ -63,14 +64,15 @@ class MenuRun:
         self.worlds = [world.homes("train") for world in settings.worlds]
         self.validations = {
             world.name: Validation.prepare(
-                HouseDays.sample(world.homes("validation"), house_days, VALIDATION_SEED),
+                HouseDays.sample(
+                    world.homes("validation"), int(config["validation"]), VALIDATION_SEED
+                ),
                 cache,
                 workers,
             )
             for world in settings.worlds
         }
         self._solver = Optimal(cache=SolutionCache(cache) if cache else None)
-        # Time runs from here: solving validation days is no training.
         self.budget = Budget(config["minutes"], run.state.used_s)
         # A resumed run must not meet the same house-days again.
         self.rng = np.random.default_rng([self.seed, self.learner.updates])
@@ -91,14 +93,16 @@ class MenuRun:
         from tqdm import tqdm
 
         every = max(self.settings.updates // _VALIDATIONS, 1)
+        # Time runs from here: solving validation days and compiling are no training.
+        self.budget.pause(self.budget.used_s - self.run.state.used_s)
         saved = self.budget.used_s
         self.writer = SummaryWriter(str(self.run.path / "tb"))
         total = self.settings.updates
         with tqdm(total=total, initial=self.learner.updates, leave=False, disable=None) as bar:
             while self.progress < 1.0:
                 if self.learner.updates >= self.run.state.next_evaluation:
-                    self._validate()
                     self.run.state.next_evaluation = self.learner.updates + every
+                    self._validate()
                 if self.budget.used_s - saved > _CHECKPOINT_S:
                     self._checkpoint()
                     saved = self.budget.used_s
@@ -129,7 +133,7 @@ class MenuRun:
         for _ in range(self.settings.updates_per_draw):
             losses = self.learner.update(self.memory, self.settings.batch, rate, self.rng)
             self._losses = _SMOOTH * self._losses + (1.0 - _SMOOTH) * np.array(losses)
-        self.writer.add_scalar("train/learning_rate", rate, self.learner.updates)
+        self.writer.add_scalar("flexgym/learning_rate", rate, self.learner.updates)
         return self.settings.updates_per_draw
 
     def _checkpoint(self) -> None:
@@ -150,13 +154,13 @@ class MenuRun:
             best = validation.optimal.cost_eur
             scores.append(validation.score(costs))
             cost = float(costs.cost_eur.mean())
-            note(f"score/{name}", scores[-1], step)
-            note(f"cost_eur/{name}", cost, step)
-            note(f"gap_eur/{name}", float((costs.cost_eur - best).mean()), step)
+            note(f"flexgym/score/{name}", scores[-1], step)
+            note(f"flexgym/cost_eur/{name}", cost, step)
+            note(f"flexgym/gap_eur/{name}", float((costs.cost_eur - best).mean()), step)
             for term, values in costs.terms.items():
-                note(f"{name}/{term}", float(values.mean()), step)
+                note(f"flexgym/{term}/{name}", float(values.mean()), step)
         reached = float(np.mean(scores))
-        note("score/mean", reached, step)
+        note("flexgym/score", reached, step)
         for name, loss in zip(("battery", "both"), self._losses, strict=True):
             note(f"train/loss_{name}", float(loss), step)
         note("train/lessons_per_s", self._lessons / max(self.budget.used_s, 1e-9), step)
@@ -166,8 +170,9 @@ class MenuRun:
         if reached > self.run.state.best_score:
             self.run.state.best_score = reached
             replace_file(self.run.path / "best.safetensors", policy.network.save)
+            self._checkpoint()  # at once, or a run that goes on would not know of it
         each = ", ".join(f"{x:.2f}" for x in scores)
-        print(f"{step:>8,} updates  score {reached:6.2f}  ({each})", flush=True)
+        print(f"{self.label}{step:>8,} updates  score {reached:6.2f}  ({each})", flush=True)
         # Validating is no training.
         self.budget.pause(time.monotonic() - started)
         self._append(step, reached, scores)
@@ -183,15 +188,14 @@ class MenuRun:
             writer.writerow([*row, *(round(x, 3) for x in scores)])
 
     def _picture(self, policy: LearnedMenus) -> None:
-        """A telling validation day of the first world, as TensorBoard's image."""
+        """A telling validation day of the first world."""
         from matplotlib.image import imread
 
         played = next(iter(self.validations.values())).house_days
         index = telling_day(played)
         self._solver.begin(played.begin(slice(index, index + 1)))
         simulation, outcomes = trace(policy, played, index)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "day.png"
-            dispatch_picture(path, simulation, outcomes, self._solver.solved[0], "learned menus")
-            image = imread(path)
-        self.writer.add_image("day", image[..., :3], self.learner.updates, dataformats="HWC")
+        path = self.run.path / "day.png"
+        dispatch_picture(path, simulation, outcomes, self._solver.solved[0], "learned menus")
+        seen, step = imread(path)[..., :3], self.learner.updates
+        self.writer.add_image("flexgym/day", seen, step, dataformats="HWC")

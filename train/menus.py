@@ -9,6 +9,7 @@ from typing import Any
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.household import add_cache_argument
 from flexgym.policies.learned_menus import MENUS, RECIPES
+from flexgym.train.training import DEVICES, training_device
 
 ENV_ID = "flexgym/Household-v0"
 VALIDATION_HOUSE_DAYS = 64
@@ -23,32 +24,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--updates", type=int, help="steps of the optimiser")
     parser.add_argument("--minutes", type=float, help="stop after this time")
     parser.add_argument(
-        "--validation",
-        type=int,
-        default=VALIDATION_HOUSE_DAYS,
-        help="house-days of each world to validate on",
-    )
+        "--seeds", type=int,
+        help="train so many seeds from --seed on, each in OUT/seed-K, --threads at a time",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation", type=int,
+        help=f"house-days of each world to validate on (default {VALIDATION_HOUSE_DAYS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto",
+        help="where networks learn (default auto: the GPU where there is one)",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     add_cache_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train as the command line says."""
-    folder = arguments.out or Path("runs") / f"menus-{arguments.recipe}-{arguments.seed}"
-    reached = train(
-        folder,
-        recipe=arguments.recipe,
-        config=arguments.config,
-        updates=arguments.updates,
-        minutes=arguments.minutes,
-        cache=arguments.cache,
-        validation_house_days=arguments.validation,
-        seed=arguments.seed,
-        threads=arguments.threads,
-        resume=arguments.resume,
-    )
-    print(f"best validation score {reached:.2f}; run in {folder}")
-    print(f"next: flexgym evaluate household --run {folder}   |   tensorboard --logdir {folder}")
+    from flexgym.train.seeds import seed_folder, train_seeds
+
+    several = arguments.seeds is not None
+    name = f"menus-{arguments.recipe}"
+    folder = arguments.out or Path("runs") / (name if several else f"{name}-{arguments.seed}")
+    chosen: dict[str, Any] = {
+        "recipe": arguments.recipe,
+        "config": arguments.config,
+        "updates": arguments.updates,
+        "minutes": arguments.minutes,
+        "cache": arguments.cache,
+        "validation": arguments.validation,
+        "seed": arguments.seed,
+        "threads": arguments.threads,
+        "device": arguments.device,
+        "resume": arguments.resume,
+    }
+    first = folder
+    if several:
+        for seed, reached in train_seeds(MENUS, folder, arguments.seeds, **chosen).items():
+            where = seed_folder(folder, seed)
+            print(f"seed {seed}: best validation score {reached:.2f}; run in {where}")
+        first = seed_folder(folder, arguments.seed)
+    else:
+        print(f"best validation score {train(folder, **chosen):.2f}; run in {folder}")
+    print(f"next: flexgym evaluate household --run {first}   |   tensorboard --logdir {folder}")
     return 0
 
 
@@ -60,10 +78,12 @@ def train(
     updates: int | None = None,
     minutes: float | None = None,
     cache: str | Path | None = None,
-    validation_house_days: int = VALIDATION_HOUSE_DAYS,
+    validation: int | None = None,
     seed: int = 0,
     threads: int = 1,
+    device: str = "auto",
     resume: bool = False,
+    label: str = "",
 ) -> float:
     """Train a network that makes menus.
 
@@ -74,11 +94,14 @@ def train(
         updates: Steps of the optimiser; None takes the file's.
         minutes: Time limit; the learning rate falls with updates or time, whichever is ahead.
         cache: Folder of solved house-days, or None.
-        validation_house_days: House-days of the validation split of each world to score on.
+        validation: House-days of the validation split of each world to score on; None is the
+            usual number, or what the run was started with.
         seed: Seed of networks and house-days.
         threads: Threads of torch, and house-days solved side by side.
+        device: Where networks learn, see `flexgym.train.training.DEVICES`.
         resume: Continue the run in ``folder``, with the options that started it; only
             ``updates`` and ``minutes`` may change.
+        label: What lines of progress begin with.
 
     Returns:
         Best validation score, the mean over worlds.
@@ -97,8 +120,9 @@ def train(
     for name, value in (("minutes", minutes), ("updates", updates)):
         if value is not None and not 0 < value < 1e12:
             raise ScenarioError(f"{name} is {value}; expected a number > 0.")
-    if validation_house_days < 1:
-        raise ScenarioError(f"validation is {validation_house_days}; expected at least 1.")
+    if validation is not None and validation < 1:
+        raise ScenarioError(f"validation is {validation}; expected at least 1.")
+    place = training_device(device)
     torch.set_num_threads(threads)
     asked: dict[str, Any] = {
         "environment": ENV_ID,
@@ -106,11 +130,14 @@ def train(
         "recipe": recipe,
         "seed": seed,
         "minutes": minutes,
+        "validation": validation,
         "prices": None,
     }
     if resume:
         wanted = _resumed(Path(folder), asked, config)
     else:
+        if validation is None:
+            asked["validation"] = VALIDATION_HOUSE_DAYS
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
     if updates is not None:
         wanted["hyperparameters"]["updates"] = int(updates)
@@ -123,17 +150,17 @@ def train(
     try:
         started = run_folder.last.exists()
         if started and run_folder.state.frames >= settings.updates:
+            print(f"{label}{folder} is trained already; pass --updates to train it further.")
             return run_folder.state.best_score
         try:
             menu_run = MenuRun(
-                run_folder, settings, wanted, validation_house_days,
-                Path(cache) if cache else None, threads,
-            )  # fmt: skip
+                run_folder, settings, wanted, Path(cache) if cache else None, threads, place, label
+            )
+            menu_run.learn()
         except BaseException:
-            if not resume:
+            if not resume and not run_folder.last.exists():
                 run_folder.discard()
             raise
-        menu_run.learn()
         return run_folder.state.best_score
     finally:
         run_folder.release()
@@ -149,7 +176,9 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
     from flexgym.train.menu_settings import read_settings
 
     saved = read_config(folder, (MENUS,))
-    pairs = {f"--{key}": (saved.get(key), asked[key]) for key in ("recipe", "seed")}
+    saved.setdefault("validation", VALIDATION_HOUSE_DAYS)
+    same = ("recipe", "seed", *(["validation"] if asked["validation"] is not None else []))
+    pairs = {f"--{key}": (saved.get(key), asked[key]) for key in same}
     if config:
         ends = {"updates": saved["hyperparameters"].get("updates")}
         given = {**read_settings(asked["recipe"], config), **ends}

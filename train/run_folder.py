@@ -29,9 +29,12 @@ _LOCK = "lock"
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside ``path`` and move it there in one piece."""
+    """Write a file beside ``path`` and move it there in one piece, as readable as others."""
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
     write(temporary)
+    usual = os.umask(0)
+    os.umask(usual)
+    temporary.chmod(0o666 & ~usual)  # safetensors keeps its files to the owner
     os.replace(temporary, path)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from flexgym.envs.errors import ScenarioError
+from flexgym.envs.errors import RunError, ScenarioError
 
 MOST_SEEDS = 1000
 
@@ -33,30 +34,34 @@ def train_seeds(
     """Train with several seeds, each on one thread, as many at a time as there are threads.
 
     Args:
-        env: See `flexgym.train.training.train`.
+        env: ``"menus"``, or see `flexgym.train.training.train`.
         folder: Of the runs; that of a seed is ``seed-K`` in it.
         seeds: How many.
         seed: The first; the others follow it.
         threads: Processes side by side.
         resume: Runs that are there go on; those that are not begin.
-        **options: Of `flexgym.train.training.train`.
+        **options: Of `flexgym.train.training.train` or `flexgym.train.menus.train`.
 
     Returns:
         Best validation score by seed.
 
     Raises:
         ScenarioError: An option is out of range.
-        RunError: See `flexgym.train.training.train`.
+        RunError: As there; a folder that is in the way is said before any training.
     """
-    from flexgym.train.task import task_class
-
-    task_class(env)
+    _trainer(env)
     if not 1 <= seeds <= MOST_SEEDS or threads < 1:
         raise ScenarioError(
             f"seeds is {seeds} and threads {threads}; expected 1 to {MOST_SEEDS} seeds and at "
             "least one thread."
         )
     numbers = range(seed, seed + seeds)
+    there = [k for k in numbers if (seed_folder(folder, k) / "config.yaml").exists()]
+    if there and not resume:
+        raise RunError(
+            f"{seed_folder(folder, there[0])} already holds a run; pass --resume to go on with it "
+            "and begin the others, or another --out."
+        )
     wide = len(str(numbers[-1]))
     jobs = {
         k: {
@@ -65,7 +70,7 @@ def train_seeds(
             "folder": seed_folder(folder, k),
             "seed": k,
             "label": f"seed {k:>{wide}}  ",
-            "resume": resume and (seed_folder(folder, k) / "config.yaml").exists(),
+            "resume": k in there,
         }
         for k in numbers
     }
@@ -93,13 +98,32 @@ def _wait_for_start(first: Future[float], folder: Path) -> None:
         time.sleep(0.2)
 
 
+def _trainer(env: str) -> Callable[..., float]:
+    """What trains in an environment.
+
+    Raises:
+        ScenarioError: It is unknown.
+    """
+    from flexgym.policies.learned_menus import MENUS
+    from flexgym.train.task import task_class
+
+    if env == MENUS:
+        from flexgym.train.menus import train as train_menus
+
+        return train_menus
+    from flexgym.train.training import train
+
+    task_class(env)
+    return partial(train, env)
+
+
 def _train(job: Mapping[str, Any]) -> float:
     from threadpoolctl import threadpool_limits
 
-    from flexgym.train.training import train
-
     threadpool_limits(1)  # a process of its own inherits the limit of all together
+    options = dict(job)
+    train = _trainer(options.pop("env"))
     try:
-        return train(**job, threads=1)
+        return train(**options, threads=1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -16,13 +16,30 @@ from flexgym.policies.learned_weights import ALGORITHMS, literal_kwargs, policy_
 from flexgym.train.task import Task
 
 CONFIG_FOLDER = Path(__file__).parent / "config"
+WRAPPERS = ("flexgym.train.vec_env", "flexgym.train.wrappers", "flexgym.train.shaping")
+"""Modules whose wrappers a run may name that somebody else has written."""
 _OURS = ("n_envs", "n_timesteps", "env_kwargs", "vec_env_wrapper", "most_std")
 _NOT_THEIRS = (
     *("env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"),
-    *("replay_buffer_class", "replay_buffer_kwargs"),
+    *("replay_buffer_class", "replay_buffer_kwargs", "use_sde", "sde_sample_freq"),
+    "use_sde_at_warmup",
 )
-"""Arguments of SB3's classes that the command line or the run folder decides."""
-_COUNTS = ("n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts")
+"""Arguments of SB3's classes that the command line or the run folder decides, or that the
+policies written do not keep."""
+_MOST = {
+    **dict.fromkeys(("n_envs", "n_steps", "batch_size", "n_epochs"), 10**6),
+    **dict.fromkeys(("buffer_size", "learning_starts"), 10**9),
+    "n_timesteps": 10**12,
+}
+"""Whole numbers from 1 to these."""
+_WITHIN = {
+    **dict.fromkeys(("gamma", "gae_lambda", "tau"), 1.0),
+    **dict.fromkeys(("learning_rate", "clip_range", "clip_range_vf", "vf_coef", "ent_coef"), 100.0),
+    **dict.fromkeys(("max_grad_norm", "target_kl"), 1e6),
+}
+"""Numbers from 0 to these."""
+_WIDEST = 4096
+"""Of a hidden layer."""
 
 
 def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | None = None) -> dict:
@@ -47,47 +64,91 @@ def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | No
         raise ScenarioError(f"cannot read {file} ({reason}); expected a YAML file.") from error
     if not isinstance(content, dict) or not isinstance(content.get(env_id), dict):
         raise ScenarioError(f"{file} has no entry {env_id!r}; expected one as in rl_zoo3.")
-    parameters = dict(content[env_id])
+    return checked_hyperparameters(content[env_id], algorithm, task, str(file))
+
+
+def checked_hyperparameters(
+    given: Mapping[str, Any], algorithm: str, task: type[Task], source: str
+) -> dict[str, Any]:
+    """Hyper-parameters of an environment, whole numbers as such.
+
+    Args:
+        given: What a file says.
+        algorithm: One of the task's.
+        task: Who is trained.
+        source: Where they come from, for messages.
+
+    Raises:
+        ScenarioError: One is missing, unknown or out of range.
+    """
+    parameters = dict(given)
     missing = [key for key in ("n_envs", "n_timesteps", "policy") if key not in parameters]
     if missing:
-        raise ScenarioError(f"{file} lacks {', '.join(missing)} for {env_id}.")
+        raise ScenarioError(f"{source} lacks {', '.join(missing)} for {task.env_id}.")
     import stable_baselines3
 
-    known = inspect.signature(getattr(stable_baselines3, ALGORITHMS[algorithm].learner)).parameters
+    learner = ALGORITHMS[algorithm].learner
+    known = inspect.signature(getattr(stable_baselines3, learner)).parameters
     allowed = {*known, *_OURS} - {*_NOT_THEIRS}
     unknown = [str(key) for key in parameters if key not in allowed]
     if unknown:
         raise ScenarioError(
-            f"{file} has unknown keys {', '.join(unknown)}; expected arguments of "
-            f"{ALGORITHMS[algorithm].learner} or {', '.join(_OURS)}."
+            f"{source} has unknown keys {', '.join(unknown)}; expected arguments of "
+            f"{learner} or {', '.join(_OURS)}."
         )
-    for key in ("n_envs", "n_timesteps", *_COUNTS):
-        if key not in parameters:
-            continue
-        try:
-            parameters[key] = int(float(parameters[key]))
-        except (TypeError, ValueError, OverflowError):
-            parameters[key] = 0
-        if parameters[key] < 1:
-            raise ScenarioError(f"{key} in {file} is not a number >= 1.")
-    _check_most_std(parameters.get("most_std"), ALGORITHMS[algorithm].learner, file)
+    for key, value in parameters.items():
+        if key in _MOST:
+            parameters[key] = _whole(value, key, source)
+        elif key in _WITHIN and isinstance(value, int | float):
+            if isinstance(value, bool) or not 0.0 <= value <= _WITHIN[key]:
+                raise ScenarioError(
+                    f"{key} in {source} is {value!r}; expected a number from 0 to {_WITHIN[key]:g}."
+                )
+        elif key in _WITHIN and not _may_be(value, key):
+            raise ScenarioError(f"{key} in {source} is {value!r}; expected a number.")
+        elif key in known and isinstance(known[key].default, bool) and not isinstance(value, bool):
+            raise ScenarioError(f"{key} in {source} is {value!r}; expected true or false.")
+    if not isinstance(parameters["policy"], str):
+        raise ScenarioError(f"policy in {source} is {parameters['policy']!r}; expected a name.")
+    _check_most_std(parameters.get("most_std"), learner, source)
     options = parameters.get("env_kwargs") or {}
     if not isinstance(options, dict) or set(options) - {*task.env_kwargs}:
         raise ScenarioError(
-            f"env_kwargs in {file} is {options!r}; expected a mapping with any of "
+            f"env_kwargs in {source} is {options!r}; expected a mapping with any of "
             f"{', '.join(task.env_kwargs)}."
         )
     return parameters
 
 
-def _check_most_std(ends: Any, learner: str, file: Path) -> None:
+def _whole(value: Any, key: str, source: str) -> int:
+    try:
+        number = float(value) if not isinstance(value, bool) else 0.0
+        whole = int(number)
+    except (TypeError, ValueError, OverflowError):
+        number, whole = 0.0, 0
+    if whole != number or not 1 <= whole <= _MOST[key]:
+        raise ScenarioError(
+            f"{key} in {source} is {value!r}; expected a whole number from 1 to {_MOST[key]:,}."
+        )
+    return whole
+
+
+def _may_be(value: Any, key: str) -> bool:
+    """Whether what is no number may stand for one: a schedule, or what SB3 chooses."""
+    if value is None:
+        return key in ("clip_range_vf", "target_kl")
+    schedules = {"ent_coef": "auto", "learning_rate": "lin_", "clip_range": "lin_"}
+    return isinstance(value, str) and value.startswith(schedules.get(key, "\0"))
+
+
+def _check_most_std(ends: Any, learner: str, source: str) -> None:
     """Refuse what `flexgym.train.callbacks.NoiseCeiling` cannot go by."""
     if ends is None:
         return
-    numbers = isinstance(ends, list) and all(isinstance(x, int | float) for x in ends)
-    if learner != "PPO" or not numbers or len(ends) != 2 or not 0.0 < min(ends) <= max(ends) < 1e3:
+    numbers = isinstance(ends, list) and [x for x in ends if type(x) in (int, float)]
+    if learner != "PPO" or numbers != ends or len(ends) != 2 or not all(0 < x < 1e3 for x in ends):
         raise ScenarioError(
-            f"most_std in {file} is {ends!r} for {learner}; expected [first, last], the largest "
+            f"most_std in {source} is {ends!r} for {learner}; expected [first, last], the largest "
             "standard deviation of PPO's actions at the start and at the end, each > 0."
         )
 
@@ -158,6 +219,8 @@ def algorithm_arguments(
                 if not value.startswith("lin_"):
                     raise ValueError
                 arguments[key] = LinearSchedule(float(value[4:]), budget)
+                if not 0.0 < arguments[key].initial <= _WITHIN[key]:
+                    raise ValueError
             except ValueError:
                 raise ScenarioError(
                     f"{key} is {value!r}; expected a number or a schedule such as 'lin_1e-3'."
@@ -167,13 +230,37 @@ def algorithm_arguments(
         given = literal_kwargs(given)
     if not isinstance(given, dict | None):
         raise ScenarioError(f"policy_kwargs is {given!r}; expected 'dict(name=literal, ...)'.")
+    sizes = (given or {}).get("net_arch", [])
+    for wide in sizes.values() if isinstance(sizes, dict) else [sizes]:
+        if not isinstance(wide, list) or not all(
+            type(size) is int and 1 <= size <= _WIDEST for size in wide
+        ):
+            raise ScenarioError(
+                f"net_arch is {sizes!r}; expected sizes of layers from 1 to {_WIDEST}."
+            )
     arguments["policy_kwargs"] = {**(given or {}), **policy_kwargs}
     if arguments["policy"] == "MlpPolicy":
         arguments["policy"] = policy_class(algorithm)
     return arguments
 
 
-def wrapped(env: Any, parameters: dict) -> Any:
+def check_wrappers(parameters: Mapping[str, Any], source: str) -> None:
+    """Refuse wrappers that are not flexgym's: a file that others wrote executes nothing.
+
+    Raises:
+        ScenarioError: There is one.
+    """
+    entries = parameters.get("vec_env_wrapper") or []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        path = str(next(iter(entry), "") if isinstance(entry, dict) else entry)
+        if path.rpartition(".")[0] not in WRAPPERS:
+            raise ScenarioError(
+                f"{source} names the wrapper {path!r}, which is code from elsewhere; expected one "
+                f"of {', '.join(WRAPPERS)}. If it is your own, pass the --config again."
+            )
+
+
+def wrapped(env: Any, parameters: Mapping[str, Any]) -> Any:
     """Apply ``vec_env_wrapper``, rl_zoo3's list of classes with arguments.
 
     Raises:

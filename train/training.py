@@ -47,7 +47,8 @@ def train(
         minutes: Time limit; the learning rate falls with frames or time, whichever is ahead.
         options: What the task's ``options`` would return, such as ``scenario``.
         cache: Folder of solved days, or None.
-        validation: Episodes of the validation split to score on; None is the task's number.
+        validation: Episodes of the validation split to score on; None is the task's number, or what
+            the run was started with.
         seed: Seed of networks and episodes.
         threads: Threads of torch, where more than one slows small networks down, and
             days solved side by side.
@@ -71,10 +72,9 @@ def train(
     for name, value in (("minutes", minutes), ("timesteps", timesteps)):
         if value is not None and not 0 < value < 1e12:
             raise ScenarioError(f"{name} is {value}; expected a number > 0.")
-    episodes = task.episodes if validation is None else validation
-    if episodes < 1:
+    if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
-    place = _device(device)
+    place = training_device(device)
     torch.set_num_threads(threads)
     asked: dict[str, Any] = {
         "environment": task.env_id,
@@ -82,6 +82,7 @@ def train(
         "algorithm": task.algorithms[0] if algorithm is None else algorithm,
         "seed": seed,
         "minutes": minutes,
+        "validation": validation,
         **(options or {}),
     }
     wanted = (
@@ -96,23 +97,28 @@ def train(
         run_folder.configure(wanted)
         started = run_folder.last.exists()
         if started and run_folder.state.frames >= wanted["hyperparameters"]["n_timesteps"]:
+            print(f"{label}{folder} is trained already; pass --timesteps to train it further.")
             return run_folder.state.best_score
         try:
             learn = _prepare(
-                run_folder, wanted, task, (episodes, Path(cache) if cache else None, threads),
-                place, label,
-            )  # fmt: skip
+                run_folder, wanted, task, (Path(cache) if cache else None, threads), place, label
+            )
+            learn()
         except BaseException:
-            if not resume:
+            if not resume and not run_folder.last.exists():
                 run_folder.discard()
             raise
-        learn()
         return run_folder.state.best_score
     finally:
         run_folder.release()
 
 
-def _device(name: str) -> str:
+def training_device(name: str) -> str:
+    """Where networks learn, ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        ScenarioError: Unknown, or no GPU is there.
+    """
     import torch
 
     if name not in DEVICES:
@@ -129,6 +135,8 @@ def _started(asked: dict[str, Any], task: type[Task], config: str | Path | None)
     from flexgym.train.settings import read_hyperparameters
 
     parameters = read_hyperparameters(asked["algorithm"], task, config)
+    if asked["validation"] is None:
+        asked["validation"] = task.episodes
     return {**asked, "hyperparameters": parameters, **provenance()}
 
 
@@ -145,11 +153,16 @@ def _resumed(
         RunError: The options contradict those the run was started with.
     """
     from flexgym.policies.learned import read_config
-    from flexgym.train.settings import read_hyperparameters
+    from flexgym.train.settings import (
+        check_wrappers,
+        checked_hyperparameters,
+        read_hyperparameters,
+    )
 
     saved = read_config(folder)
+    saved.setdefault("validation", task.episodes)
     same = {"env": "environment", "--algo": "algorithm", "--seed": "seed"}
-    same |= {f"--{key}": key for key in options if asked[key] is not None}
+    same |= {f"--{key}": key for key in {*options, "validation"} if asked[key] is not None}
     pairs = {option: (saved.get(key), asked[key]) for option, key in same.items()}
     if config:
         given = read_hyperparameters(asked["algorithm"], task, config)
@@ -161,6 +174,11 @@ def _resumed(
                 f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
                 "that started it."
             )
+    saved["hyperparameters"] = checked_hyperparameters(
+        saved["hyperparameters"], asked["algorithm"], task, str(folder / "config.yaml")
+    )
+    if not config:
+        check_wrappers(saved["hyperparameters"], str(folder / "config.yaml"))
     if asked["minutes"] is not None:
         saved["minutes"] = asked["minutes"]
     return saved
@@ -170,7 +188,7 @@ def _prepare(
     run_folder: RunFolder,
     wanted: dict[str, Any],
     kind: type[Task],
-    validation: tuple[int, Path | None, int],
+    solving: tuple[Path | None, int],
     device: str,
     label: str,
 ) -> Callable[[], None]:
@@ -190,8 +208,7 @@ def _prepare(
     # Episodes of different seeds and of a resumed run must not repeat one another.
     batch = task.vec_env(10_000_000 * (wanted["seed"] + 1) + state.frames)
     env = Stopwatch(wrapped(batch, parameters))
-    task.prepare(*validation)
-    # Time runs from here: solving validation days is no training.
+    task.prepare(int(wanted["validation"]), *solving)
     budget = Budget(wanted["minutes"], state.used_s)
     made = algorithm_arguments(algorithm, parameters, budget, task.policy_kwargs(batch))
     if learner == "SAC":

@@ -153,7 +153,7 @@ class ShapedReward(VecEnvWrapper):
 
     def __init__(self, venv: BatchedVecEnv, scale: float = 10.0, grid: float = 1.0) -> None:
         super().__init__(venv)
-        self.scale, self.grid = scale, grid
+        self.scale, self.grid = positive(scale, "scale"), positive(grid, "grid")
         self._energy = np.empty(0)
         self._price = np.empty(0)
 
@@ -185,6 +185,17 @@ class ShapedReward(VecEnvWrapper):
             self._energy = energy
         assert isinstance(observation, np.ndarray)
         return observation, (self.scale * reward).astype(np.float32), done, infos
+
+
+def positive(value: Any, name: str) -> float:
+    """A number above 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1e12:
+        raise ValueError(f"{name} is {value!r}; expected a number > 0")
+    return float(value)
 
 
 def sb3_vec_env(

@@ -13,7 +13,7 @@ from flexgym.envs.aggregator_market.play import MarketPlay
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.lanes import PER_KWH, SOC, V_PU
 from flexgym.envs.feeder.simulation import FeederSimulation
-from flexgym.train.vec_env import BatchedVecEnv
+from flexgym.train.vec_env import BatchedVecEnv, positive
 
 
 class ScaledReward(VecEnvWrapper):
@@ -26,7 +26,7 @@ class ScaledReward(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv, scale: float) -> None:
         super().__init__(venv)
-        self.scale = scale
+        self.scale = positive(scale, "scale")
 
     def reset(self) -> Any:
         """Begin new episodes."""
@@ -59,7 +59,8 @@ class OwedEnergy(VecEnvWrapper):
     ) -> None:
         super().__init__(venv)
         play: MarketPlay = venv.get_attr("simulation")[0]
-        self._play, self._price, self._scale = play, price_eur_per_mwh, scale
+        self._price = positive(price_eur_per_mwh, "price_eur_per_mwh")
+        self._play, self._scale = play, positive(scale, "scale")
         scenario = play.market.scenario
         share = scenario.flexible / scenario.customers.sum()
         of_groups = np.array([group.share for group in scenario.groups])

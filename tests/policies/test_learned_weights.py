@@ -183,6 +183,33 @@ def test_files_that_do_not_fit_are_named(tmp_path, honest):
         load_policy(light)
 
 
+def test_weights_that_are_no_numbers_and_networks_too_large_are_refused(tmp_path, honest):
+    model = model_of("ppo", policy_kwargs={"net_arch": [8]})
+    light = tmp_path / "policy.safetensors"
+    with torch.no_grad():
+        model.policy.action_net.weight.fill_(float("nan"))
+    write_policy(model, "ppo", light)
+    with pytest.raises(RunError, match="no finite numbers"):
+        load_policy(light)
+    with zipfile.ZipFile(honest) as archive:
+        facts = json.loads(archive.read("data"))
+    facts["policy_kwargs"] = {"net_arch": [50_000]}
+    _rewritten(honest, tmp_path / "wide.zip", data=json.dumps(facts))
+    with pytest.raises(RunError, match="no policy of ppo"):
+        load_policy(tmp_path / "wide.zip")
+
+
+def test_what_fills_the_memory_is_not_read(tmp_path, honest, monkeypatch):
+    from flexgym.policies import learned_weights
+
+    with zipfile.ZipFile(honest, "a") as archive:
+        archive.writestr("huge.pth", bytes(10_000))
+    load_policy(honest)
+    monkeypatch.setattr(learned_weights, "_LARGEST_BYTES", 100)
+    with pytest.raises(RunError, match="cannot read the checkpoint"):
+        load_policy(honest)
+
+
 @pytest.mark.parametrize("text", ["__import__('os')", "dict(a=open('x'))", "dict(", "[1]", ""])
 def test_policy_kwargs_are_literals(text):
     with pytest.raises(ScenarioError, match="policy_kwargs"):

@@ -23,6 +23,7 @@ from flexgym.train.menu_learner import Learner, sorted_prices, sorted_slopes
 from flexgym.train.menu_lessons import Lessons, Memory, backed, draw, experience, solutions
 from flexgym.train.menu_settings import MenuSettings, read_settings
 from flexgym.train.menus import train
+from flexgym.train.seeds import train_seeds
 
 T = 96
 
@@ -234,13 +235,34 @@ def config(tmp_path):
     return path
 
 
+def test_a_best_network_is_remembered_however_the_run_ends(tmp_path, config, monkeypatch):
+    from flexgym.train.menu_run import MenuRun
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "seed-0"
+    with monkeypatch.context() as patch:
+        patch.setattr(MenuRun, "_turn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, config=config, updates=2, validation=2)
+    best = json.loads((folder / "state.json").read_text())["best_score"]
+    with (folder / "validation.csv").open(newline="") as stream:
+        assert best == pytest.approx(float(next(csv.DictReader(stream))["score"]), abs=1e-3)
+    assert (folder / "learner.safetensors").exists()
+    # Seeds of menus are trained as those of everything else.
+    options = {"config": config, "updates": 2, "resume": True}
+    assert set(train_seeds("menus", tmp_path, 2, validation=2, **options)) == {0, 1}
+    assert (tmp_path / "seed-1" / "best.safetensors").stat().st_mode & 0o044
+
+
 def test_a_run_is_resumed_validated_and_evaluated(tmp_path, config):
     folder = tmp_path / "run"
-    options = {"config": config, "validation_house_days": 4}
+    options = {"config": config, "validation": 4}
     reached = train(folder, updates=6, **options)
     assert {p.name for p in folder.iterdir()} >= {
         "best.safetensors", "last.safetensors", "learner.safetensors", "config.yaml", "state.json",
-        "validation.csv", "tb",
+        "validation.csv", "tb", "day.png",
     }  # fmt: skip
     assert json.loads((folder / "state.json").read_text())["frames"] == 6
     with pytest.raises(RunError, match="already holds a run"):
@@ -249,7 +271,9 @@ def test_a_run_is_resumed_validated_and_evaluated(tmp_path, config):
         train(folder, recipe="experience", resume=True)
     with pytest.raises(RunError, match="--seed 0, got 1"):
         train(folder, seed=1, resume=True)
-    assert train(folder, updates=12, resume=True, validation_house_days=4) >= reached
+    with pytest.raises(RunError, match="--validation 4, got 2"):
+        train(folder, resume=True, validation=2)
+    assert train(folder, updates=12, resume=True) >= reached
     with (folder / "validation.csv").open(newline="") as stream:
         played = [int(row["updates"]) for row in csv.DictReader(stream)]
     assert played == sorted(played)
@@ -267,7 +291,7 @@ def test_a_run_is_resumed_validated_and_evaluated(tmp_path, config):
     state = (folder / "state.json").read_text()
     (folder / "learner.safetensors").write_bytes(whole[:-9])
     with pytest.raises(RunError, match=r"cannot read the checkpoint .*learner.safetensors"):
-        train(folder, updates=20, resume=True, validation_house_days=2)
+        train(folder, updates=20, resume=True)
     (folder / "learner.safetensors").unlink()
     with pytest.raises(RunError, match="is missing after 12 frames"):
         train(folder, updates=20, resume=True)

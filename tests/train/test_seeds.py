@@ -56,6 +56,12 @@ def test_seeds_that_were_left_go_on_and_others_begin(tmp_path, file):
     train("aggregator", tmp_path / "seed-0", seed=0, **options)
     with pytest.raises(RunError, match="--resume"):
         train_seeds("aggregator", tmp_path, 2, **options)
+    # Also where the one in the way is not the first: nothing is trained before it is said.
+    (tmp_path / "seed-0").rename(tmp_path / "seed-1")
+    with pytest.raises(RunError, match="seed-1 already holds a run"):
+        train_seeds("aggregator", tmp_path, 2, **options)
+    assert not (tmp_path / "seed-0").exists()
+    (tmp_path / "seed-1").rename(tmp_path / "seed-0")
     options["timesteps"] = 192
     train_seeds("aggregator", tmp_path, 2, resume=True, **options)
     for seed in range(2):

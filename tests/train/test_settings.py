@@ -1,12 +1,17 @@
 """Hyper-parameters: files, schedules, exploration."""
 
-import pytest
+import math
 
-from flexgym.envs.errors import ScenarioError
+import pytest
+import yaml
+
+from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.train.settings import Budget, LinearSchedule, algorithm_arguments, read_hyperparameters
 from flexgym.train.task import TASKS, task_class
 from flexgym.train.tasks.household import HouseholdTask
 from flexgym.train.training import train as train_in
+
+NAN = math.nan
 
 
 def train(folder, **options):
@@ -49,6 +54,7 @@ def train(folder, **options):
         ({"most_std": 0.5}, "most_std"),
         ({"most_std": [0.5, 0.0]}, "most_std"),
         ({"most_std": ["a", "b"]}, "most_std"),
+        ({"vec_env_wrapper": [{"flexgym.train.vec_env.ShapedReward": {"scale": NAN}}]}, "scale"),
     ],
 )
 def test_bad_hyperparameters_are_named(tmp_path, change, message, small_config):
@@ -56,6 +62,75 @@ def test_bad_hyperparameters_are_named(tmp_path, change, message, small_config):
     with pytest.raises(ScenarioError, match=message):
         train(tmp_path / "run", config=config, timesteps=384, validation=2)
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ent_coef": NAN}, "ent_coef in .* is nan"),
+        ({"ent_coef": "auto"}, None),
+        ({"gamma": "high"}, "gamma"),
+        ({"gamma": 7}, "gamma in .* is 7; expected a number from 0 to 1"),
+        ({"gamma": True}, "gamma"),
+        ({"learning_rate": 1e30}, "learning_rate"),
+        ({"n_envs": 1e12}, "n_envs"),
+        ({"n_envs": True}, "n_envs"),
+        ({"n_epochs": 2.7}, "n_epochs in .* is 2.7; expected a whole number"),
+        ({"most_std": [0.5, NAN]}, "most_std"),
+        ({"most_std": [True, 0.05]}, "most_std"),
+        ({"normalize_advantage": "no"}, "normalize_advantage .* expected true or false"),
+        ({"policy": 5}, "policy"),
+        ({"use_sde": True}, "unknown keys use_sde"),
+    ],
+)
+def test_numbers_out_of_range_are_named_before_anything_is_built(change, message, small_config):
+    file = small_config("ppo", **change)
+    if message is None:
+        assert read_hyperparameters("ppo", HouseholdTask, file)["ent_coef"] == "auto"
+        return
+    with pytest.raises(ScenarioError, match=message):
+        read_hyperparameters("ppo", HouseholdTask, file)
+
+
+@pytest.mark.parametrize(
+    "sizes", ["[0]", "[64, 10**9]", "[100000]", "dict(pi=[True], vf=[8])", "8"]
+)
+def test_sizes_of_layers_are_numbers_of_layers(sizes):
+    given = {"policy": "MlpPolicy", "policy_kwargs": f"dict(net_arch={sizes})"}
+    with pytest.raises(ScenarioError, match=r"net_arch|policy_kwargs"):
+        algorithm_arguments("ppo", given, Budget(None), {})
+
+
+def test_a_run_of_others_names_no_code(tmp_path, small_config, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(
+        "from pathlib import Path\nPath('ran').touch()\n"
+        "from flexgym.train.vec_env import ShapedReward as Mine\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    train(tmp_path / "run", config=small_config("ppo"), timesteps=384, validation=2)
+    file = tmp_path / "run" / "config.yaml"
+    told = file.read_text().replace("flexgym.train.vec_env.ShapedReward", "elsewhere.Mine")
+    file.write_text(told)
+    with pytest.raises(ScenarioError, match=r"names the wrapper .elsewhere\.Mine."):
+        train(tmp_path / "run", timesteps=768, resume=True)
+    assert not (tmp_path / "ran").exists()
+    # Whoever has the file with it may go on.
+    wrapper = [{"elsewhere.Mine": {"scale": 10.0}}]
+    mine = small_config("ppo", vec_env_wrapper=wrapper)
+    train(tmp_path / "run", config=mine, timesteps=768, resume=True)
+    assert (tmp_path / "ran").exists()
+    file.write_text(file.read_text().replace("gamma: 1.0", "gamma: .nan"))
+    with pytest.raises(ScenarioError, match=r"gamma in .*config\.yaml is nan"):
+        train(tmp_path / "run", timesteps=1152, resume=True)
+
+
+def test_validation_days_stay_the_same_when_a_run_goes_on(tmp_path, small_config):
+    train(tmp_path / "run", config=small_config("ppo"), timesteps=384, validation=2)
+    with pytest.raises(RunError, match="with --validation 2, got 3"):
+        train(tmp_path / "run", timesteps=768, validation=3, resume=True)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["validation"] == 2
+    train(tmp_path / "run", timesteps=768, resume=True)
 
 
 def test_a_refused_run_leaves_nothing_behind(tmp_path, small_config):
