@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, option
 from flexgym.evaluate.local_market import PARTICIPANTS
 from flexgym.evaluate.local_market_play import (
     LEARNER,
@@ -38,7 +38,6 @@ class LocalMarketArena:
     episode = "day"
     violation = ""
     zero = UtilityOnly.name
-    loaders: Mapping[str, str] = {"*": "flexgym.policies.local_market:load_local_market_policy"}
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         known = (WELFARE, *(ALONE + rule for rule in RULES))
@@ -68,10 +67,6 @@ class LocalMarketArena:
         """See `Arena`."""
         alone = option(config, "learners") == 1
         return self._name == (ALONE + option(config, "rule", "uniform") if alone else WELFARE)
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, str(folder))
 
     def observed(self, given: Any, name: str) -> ObservedOrders:
         """See `Arena`."""
