@@ -112,6 +112,7 @@ def train(
         wanted = _resumed(Path(folder), asked, config)
     else:
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
+    wanted["validation"] = validation_house_days
     if updates is not None:
         wanted["hyperparameters"]["updates"] = int(updates)
     settings = MenuSettings.parse(wanted["hyperparameters"])
