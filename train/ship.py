@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,7 +61,7 @@ def ship(
     Raises:
         RunError: A run is unfinished, damaged or unlike the others, or tells where its machine
             keeps files.
-        ScenarioError: The name is none, or somebody else's, or a pattern fits nothing.
+        ScenarioError: The name is none, or a pattern fits nothing.
     """
     from flexgym.evaluate.benchmark.suite import chosen
     from flexgym.train.card import model_card
@@ -73,12 +72,8 @@ def ship(
             "household-menu."
         )
     seeds = trained_seeds(Path(runs))
-    fitting, contenders = _fitting(seeds[0].config)
-    if name in contenders:
-        raise ScenarioError(f"name is {name!r}, which plays there already; expected another one.")
-    if settings:
-        fitting = list(settings)
-        chosen("small", fitting)
+    chosen("small", settings or ())
+    fitting = list(settings or _fitting(seeds[0].config))
     best = max(seeds, key=lambda one: one.state.best_score)
     place = Path(to) / name
     if place.exists() and not (place / ABOUT).is_file():
@@ -106,22 +101,17 @@ def ship(
     return place
 
 
-def _fitting(config: Mapping[str, Any]) -> tuple[list[str], set[str]]:
-    """Settings of the benchmark that runs fit, and who else plays there."""
+def _fitting(config: Mapping[str, Any]) -> list[str]:
+    """Settings of the benchmark that runs fit."""
     from flexgym.evaluate.benchmark.arena import arena_class
     from flexgym.evaluate.benchmark.suite import SMALL
 
-    found: list[str] = []
-    others: set[str] = set()
-    with TemporaryDirectory() as nowhere:
-        for setting in SMALL:
-            kind = arena_class(setting.environment)
-            if config["environment"] in kind.env_ids:
-                arena = kind(replace(setting, episodes=1, parts=1), 0, Path(nowhere))
-                if arena.fits(config):
-                    found.append(setting.name)
-                    others |= set(arena.contenders)
-    return found, others
+    found = []
+    for setting in SMALL:
+        kind = arena_class(setting.environment)
+        if config["environment"] in kind.env_ids and kind.fits(setting, config):
+            found.append(setting.name)
+    return found
 
 
 def _copied(one: Trained, policy: Path) -> dict[str, Any]:

@@ -115,8 +115,9 @@ class Arena(Protocol):
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None: ...
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
-        """Whether a run with this ``config.yaml`` was trained for this scenario."""
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
+        """Whether a run of ``env_ids`` with this ``config.yaml`` was trained for this setting."""
         ...
 
     def observed(self, given: Any, name: str) -> Any:

@@ -95,7 +95,7 @@ def team_of(
         list(dict.fromkeys(one for pattern, one in given if fnmatch(setting.name, pattern)))
         for given in (shipped, code)
     )
-    runs = [one for one in runs if _trained_for(one, arena)]
+    runs = [one for one in runs if _trained_for(one, setting, arena)]
     entries: list[Entry] = []
     for several in (contenders, theirs, runs, own):
         twice = {one.policy for one in several} & {one.policy for one in entries}
@@ -192,9 +192,9 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     return found
 
 
-def _trained_for(entry: Entry, arena: Arena) -> bool:
-    config = read_run(Path(entry.source))
-    return config["environment"] in arena.env_ids and arena.fits(config)
+def _trained_for(entry: Entry, setting: Setting, arena: Arena) -> bool:
+    config = read_run(entry.source)
+    return config["environment"] in arena.env_ids and arena.fits(setting, config)
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -25,7 +25,6 @@ class ApplianceArena:
     zero, best = "normal", "optimal"
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
-        self._kind = setting.scenario
         self.scenario = ApplianceScenario.create(kind=setting.scenario, split="test")
         self._seed = seed
         made: list[AppliancePolicy] = []
@@ -47,9 +46,10 @@ class ApplianceArena:
             BOUND: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "kind", "mixed") == self._kind
+        return option(config, "kind", "mixed") == setting.scenario
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""

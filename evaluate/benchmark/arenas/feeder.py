@@ -41,7 +41,6 @@ class FeederArena:
     zero, best = "unmanaged", "centralised"
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
-        self._scenario = setting.scenario
         world = FeederScenario.create(setting.scenario, "test")
         self.days = FeederDays.sample(world, setting.episodes, seed)
         kept = SolutionCache(cache)
@@ -50,12 +49,13 @@ class FeederArena:
             for name in POLICIES
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         if config["environment"] == HOUSE:
             # Menus of single houses; only those that know cars know these.
             return config["algorithm"] == MENUS and True in cars_known(config)
-        return option(config, "scenario", "stress") == self._scenario
+        return option(config, "scenario", "stress") == setting.scenario
 
     def observed(self, given: Any, name: str) -> ObservedHouses:
         """See `Arena`."""

@@ -43,9 +43,10 @@ class HouseholdArena:
             "perfect foresight": Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return self._car in cars_known(config)
+        return SCENARIOS[setting.scenario] in cars_known(config)
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""

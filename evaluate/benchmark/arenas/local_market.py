@@ -45,7 +45,7 @@ class LocalMarketArena:
             raise ScenarioError(
                 f"scenario is {setting.scenario!r}; expected one of {', '.join(known)}."
             )
-        self._name, self._seed = setting.scenario, seed
+        self._seed = seed
         self._alone = setting.scenario != WELFARE
         self._rule = setting.scenario.removeprefix(ALONE) if self._alone else "uniform"
         self.best = _BOUND[ALONE if self._alone else WELFARE]
@@ -63,10 +63,12 @@ class LocalMarketArena:
             self.best: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         alone = option(config, "learners") == 1
-        return self._name == (ALONE + option(config, "rule", "uniform") if alone else WELFARE)
+        played = ALONE + option(config, "rule", "uniform") if alone else WELFARE
+        return setting.scenario == played
 
     def observed(self, given: Any, name: str) -> ObservedOrders:
         """See `Arena`."""

@@ -55,9 +55,10 @@ class MarketArena:
                 "exact" if reference and exact else "rule", make(name), name in DRAWN
             )
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "scenario", "ordered") == self.scenario.name
+        return option(config, "scenario", "ordered") == setting.scenario
 
     def observed(self, given: Any, name: str) -> ObservedMarket:
         """See `Arena`."""

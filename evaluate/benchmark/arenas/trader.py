@@ -37,7 +37,8 @@ class TraderArena:
             BOUND: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         return True
 
