@@ -15,7 +15,7 @@ from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.benchmark.arena import Setting
 from flexgym.evaluate.benchmark.cards import card_scores, check_cards, update_cards
 from flexgym.evaluate.benchmark.command import benchmark
-from flexgym.evaluate.benchmark.suite import SMALL
+from flexgym.evaluate.benchmark.suite import chosen
 from flexgym.evaluate.market_play import play_market
 from flexgym.policies import zoo
 from flexgym.policies.runs import read_run
@@ -307,7 +307,7 @@ def test_what_ships_is_whole(name):
     """At least five seeds that load, settings that exist, and a card that still tells the truth."""
     about = zoo.shipped(name)
     assert len(about.seeds) >= 5
-    assert set(about.settings) <= {setting.name for setting in SMALL}
+    assert chosen("small", about.settings)
     seeds = []
     for k, one in about.seeds.items():
         assert zoo.load(name, k).name == name
