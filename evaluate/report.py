@@ -6,6 +6,7 @@ import csv
 import json
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ _PACKAGES = ("numpy", "numba", "scipy", "highspy", "gymnasium", "stable-baseline
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what runs here, and the commit of the checkout (None outside of one)."""
+    """Today (UTC), versions of what runs here, commit of the checkout (None outside of one)."""
     import flexgym
 
     versions = {"flexgym": flexgym.__version__, "python": platform.python_version()}
@@ -26,7 +27,8 @@ def provenance() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "git": _commit()}
+    today = datetime.now(UTC).date().isoformat()
+    return {"date": today, "versions": versions, "git": _commit()}
 
 
 def _commit() -> str | None:

@@ -1,4 +1,4 @@
-"""The ``flexgym`` command: demo, train, evaluate, benchmark, reproduce, describe, bench."""
+"""The ``flexgym`` command: demo, train, ship, evaluate, benchmark, reproduce, describe, bench."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ COMMANDS = {
             "flexgym.train.command",
         )
         | {"menus": "flexgym.train.menus"},
+    ),
+    "ship": (
+        "make a policy that ships of the runs of several seeds",
+        {None: "flexgym.train.ship"},
     ),
     "evaluate": (
         "score policies",

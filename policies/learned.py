@@ -98,7 +98,7 @@ def _made(source: str, module: str, name: str, arguments: tuple[object, ...], ac
     return policy
 
 
-def policy_of_run(folder: Path, checkpoint: str = "best") -> Predictor:
+def policy_of_run(folder: str | Path, checkpoint: str = "best") -> Predictor:
     """The policy of a run folder; nothing in it is executed.
 
     Args:
@@ -108,6 +108,7 @@ def policy_of_run(folder: Path, checkpoint: str = "best") -> Predictor:
     Raises:
         RunError: The run or its checkpoint is missing or damaged.
     """
+    folder = Path(folder)
     algorithm = read_config(folder)["algorithm"]
     light = folder / "policy.safetensors"
     best = checkpoint == "best" and light.is_file()

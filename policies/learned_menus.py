@@ -23,9 +23,8 @@ from flexgym.policies.learned_day import LearnedDay
 from flexgym.policies.menu_network import MenuNetwork
 from flexgym.policies.menu_plan import MenuPlan
 from flexgym.policies.planning import with_adders
+from flexgym.policies.runs import MENUS
 
-MENUS = "menus"
-"""Algorithm of the runs that train them."""
 RECIPES = ("distilled", "experience")
 """Ways to train them; see `flexgym.train.menu_lessons`."""
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from flexgym.envs.errors import RunError
 from flexgym.envs.household.params import Floats
 
 Kind = Literal["rule", "exact", "bound", "learned"]
@@ -100,7 +99,6 @@ class Arena(Protocol):
         contenders: Policies that need no training, by name.
         zero: Name of the one that scores 0.
         best: Name of the one that scores 100.
-        loaders: ``module:function`` that loads a run folder, by its algorithm; ``*`` is others.
 
     Args:
         setting: What is played.
@@ -114,16 +112,12 @@ class Arena(Protocol):
     contenders: Mapping[str, Contender]
     zero: str
     best: str
-    loaders: Mapping[str, str]
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None: ...
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
-        """Whether a run with this ``config.yaml`` was trained for this scenario."""
-        ...
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """The policy of a run folder."""
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
+        """Whether a run of ``env_ids`` with this ``config.yaml`` was trained for this setting."""
         ...
 
     def observed(self, given: Any, name: str) -> Any:
@@ -169,22 +163,6 @@ def cars_known(config: Mapping[str, Any]) -> set[bool]:
     if worlds:
         return {bool(world.get("car", True)) for world in worlds}
     return {bool(option(config, "car", True))}
-
-
-def loaded(loader: str, *arguments: Any) -> Any:
-    """What ``module:function`` makes of the arguments; a dotted name is looked up step by step.
-
-    Raises:
-        RunError: There is none.
-    """
-    module, _, names = loader.partition(":")
-    try:
-        found = import_module(module)
-        for name in names.split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        raise RunError(f"got the loader {loader} ({error}); expected module:function.") from error
-    return found(*arguments)  # type: ignore[operator]
 
 
 class Timed:

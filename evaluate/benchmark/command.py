@@ -35,16 +35,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--document", type=Path,
         help=f"Markdown file whose block <!-- {BLOCK} --> gets the tables",
     )  # fmt: skip
+    parser.add_argument(
+        "--cards", action="store_true",
+        help="write the scores of shipped policies into their model cards",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Benchmark as the command line says."""
+    from flexgym.envs.errors import ScenarioError
+    from flexgym.evaluate.benchmark.cards import check_cards, update_cards
     from flexgym.evaluate.benchmark.suite import chosen
     from flexgym.evaluate.benchmark.tables import markdown_tables
     from flexgym.evaluate.report import block_marks, update_block
 
     if arguments.document:
         block_marks(arguments.document, BLOCK)
+    if arguments.cards:
+        if arguments.only:
+            raise ScenarioError(
+                f"--cards goes with --only {' '.join(arguments.only)}; expected the whole suite, "
+                "for a card has the scores of all settings. Leave out one of them."
+            )
+        check_cards()
     folder = arguments.out or FOLDER
     results = benchmark(
         folder,
@@ -58,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.document:
         update_block(arguments.document, BLOCK, markdown_tables(results))
+    if arguments.cards:
+        update_cards(results)
     print(f"wrote {folder}/results.json, results.csv, timings.csv, leaderboard.md, report.html")
     return 0
 
@@ -69,6 +84,7 @@ def benchmark(
     suite: str = "small",
     runs: Sequence[str] = (),
     code: Sequence[str] = (),
+    weights: str | Path | None = None,
     seed: int = 0,
     workers: int = 1,
     command: str | None = None,
@@ -81,6 +97,7 @@ def benchmark(
         suite: What to call them.
         runs: Run folders; see `flexgym.evaluate.benchmark.entry.run_entries`.
         code: Own policies; see `flexgym.evaluate.benchmark.entry.code_entries`.
+        weights: Where shipped policies lie; None is the package's folder.
         seed: Of the first episode, and of the resamples.
         workers: Processes side by side.
         command: Command line to note down, or None.
@@ -101,10 +118,11 @@ def benchmark(
     from flexgym.evaluate.benchmark.html import write_report
     from flexgym.evaluate.benchmark.rows import rows_of
     from flexgym.evaluate.benchmark.tables import markdown_tables, print_summary
+    from flexgym.policies.zoo import WEIGHTS
 
     started = perf_counter()
     out = report.output_folder(folder)
-    teams = _teams(settings, runs, code, seed, out)
+    teams = _teams(settings, runs, code, Path(weights or WEIGHTS), seed, out)
     cells = [
         Cell(team.setting, entry, part, seed)
         for team in teams
@@ -141,17 +159,23 @@ def _teams(
     settings: Sequence[Setting],
     runs: Sequence[str],
     code: Sequence[str],
+    weights: Path,
     seed: int,
     out: Path,
 ) -> list[Team]:
     """Who takes part in each setting."""
     from flexgym.envs.errors import RunError
     from flexgym.evaluate.benchmark.cell import arena_of
-    from flexgym.evaluate.benchmark.entry import code_entries, run_entries, team_of
+    from flexgym.evaluate.benchmark.entry import (
+        code_entries,
+        run_entries,
+        shipped_entries,
+        team_of,
+    )
 
-    trained, own = run_entries(runs), code_entries(code)
+    trained, own, shipped = run_entries(runs), code_entries(code), shipped_entries(weights)
     teams = [
-        team_of(setting, arena_of(setting, seed, out / "solutions"), trained, own)
+        team_of(setting, arena_of(setting, seed, out / "solutions"), trained, own, shipped)
         for setting in settings
     ]
     taken = {entry for team in teams for entry in team.entries}

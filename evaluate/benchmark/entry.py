@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
@@ -17,11 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import yaml
-
 from flexgym.envs.errors import RunError
 from flexgym.evaluate.benchmark.arena import Arena, Kind, Setting
 from flexgym.policies import zoo
+from flexgym.policies.runs import load_run, read_run, runs_in
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class Entry:
         kind: See `flexgym.evaluate.benchmark.arena.Kind`.
         seed: Of training, or of what a rule draws.
         origin: What ``source`` is.
-        source: Name of a contender or of a shipped policy, a run folder, or ``module:callable``.
+        source: Name of a contender, a run folder, or ``module:callable``.
         digest: Of its weights or source file; "" where nothing of that kind exists.
     """
 
     policy: str
     kind: Kind
     seed: int
-    origin: Literal["contender", "shipped", "run", "code"]
+    origin: Literal["contender", "run", "code"]
     source: str
     digest: str = ""
 
@@ -67,7 +66,11 @@ class Team:
 
 
 def team_of(
-    setting: Setting, arena: Arena, runs: Sequence[Entry], code: Sequence[tuple[str, Entry]]
+    setting: Setting,
+    arena: Arena,
+    runs: Sequence[Entry] = (),
+    code: Sequence[tuple[str, Entry]] = (),
+    shipped: Sequence[tuple[str, Entry]] = (),
 ) -> Team:
     """Everybody who takes part in a setting.
 
@@ -76,23 +79,33 @@ def team_of(
         arena: Its arena.
         runs: From `run_entries`.
         code: Patterns of settings, and who plays there; from `code_entries`.
+        shipped: Likewise; from `shipped_entries`.
+
+    Raises:
+        RunError: Two policies share a name.
     """
-    found = [
+    contenders = [
         Entry(name, contender.kind, seed, "contender", name)
         for name, contender in arena.contenders.items()
         if name not in setting.without
         for seed in contender.seeds
     ]
-    for name in zoo.names():
-        about = zoo.shipped(name)
-        if any(fnmatch(setting.name, pattern) for pattern in about.settings):
-            found += [
-                Entry(name, "learned", seed, "shipped", name, about.digests[seed])
-                for seed in about.files
-            ]
-    found += [one for one in runs if _trained_for(one, arena)]
-    found += [one for pattern, one in code if fnmatch(setting.name, pattern)]
-    return Team(setting, tuple(found), arena.episode, arena.violation, arena.zero, arena.best)
+    # A policy that fits several patterns plays once.
+    theirs, own = (
+        list(dict.fromkeys(one for pattern, one in given if fnmatch(setting.name, pattern)))
+        for given in (shipped, code)
+    )
+    runs = [one for one in runs if _trained_for(one, setting, arena)]
+    entries: list[Entry] = []
+    for several in (contenders, theirs, runs, own):
+        twice = {one.policy for one in several} & {one.policy for one in entries}
+        if twice:
+            raise RunError(
+                f"two policies of {setting.name} are called {', '.join(sorted(twice))}; expected "
+                "a name of its own for each. Name the run: --run NAME=FOLDER."
+            )
+        entries += several
+    return Team(setting, tuple(entries), arena.episode, arena.violation, arena.zero, arena.best)
 
 
 def policy_of(entry: Entry, arena: Arena) -> Any:
@@ -104,42 +117,30 @@ def policy_of(entry: Entry, arena: Arena) -> Any:
     if entry.origin == "contender":
         make = arena.contenders[entry.source].make
         return entry.source if make is None else make(entry.seed)
-    if entry.origin == "shipped":
-        return zoo.load(entry.source, entry.seed)
     if entry.origin == "run":
-        folder = Path(entry.source)
-        algorithm = read_run(folder)["algorithm"]
-        loader = arena.loaders.get(algorithm, arena.loaders.get("*"))
-        if loader is None:
-            raise RunError(
-                f"got the run {folder} of {algorithm}; expected one of "
-                f"{', '.join(arena.loaders) or 'none: no trained policy is known here'}."
-            )
-        return arena.load(folder, loader)
+        return load_run(entry.source)
     given = _made(_attribute(entry.source))
     whole = hasattr(given, "begin") and (hasattr(given, "act") or hasattr(given, "orders"))
     return given if whole else arena.observed(given, entry.policy)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """The ``config.yaml`` of a run folder.
+def shipped_entries(folder: Path = zoo.WEIGHTS) -> list[tuple[str, Entry]]:
+    """Shipped policies, each once for every training seed and pattern of settings.
+
+    Args:
+        folder: Where they lie.
 
     Raises:
-        RunError: There is none, or it is none.
+        RunError: A file is missing, damaged or another one.
     """
-    path = folder / "config.yaml"
-    try:
-        config = yaml.safe_load(path.read_text())
-        if not isinstance(config["seed"], int) or not isinstance(config["algorithm"], str):
-            raise TypeError
-        if not isinstance(config["environment"], str):
-            raise TypeError
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise RunError(
-            f"cannot read {path} ({type(error).__name__}); expected a folder written by flexgym "
-            "train, or one with such folders in it."
-        ) from error
-    return {"hyperparameters": {}, **config}
+    found = []
+    for name in zoo.names(folder):
+        about = zoo.shipped(name, folder)
+        for seed, one in about.seeds.items():
+            one.check()
+            entry = Entry(name, "learned", seed, "run", str(one.folder), one.digest)
+            found += [(pattern, entry) for pattern in about.settings]
+    return found
 
 
 def run_entries(sources: Sequence[str]) -> list[Entry]:
@@ -153,7 +154,7 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
     found: dict[tuple[str, str, int], Entry] = {}
     for source in sources:
         name, _, place = source.rpartition("=")
-        for folder in _runs_in(Path(place)):
+        for folder in runs_in(Path(place)):
             config = read_run(folder)
             recipe = str(config.get("recipe") or "")
             label = name or f"{recipe} {config['algorithm']}".strip()
@@ -191,22 +192,9 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     return found
 
 
-def _trained_for(entry: Entry, arena: Arena) -> bool:
-    config = read_run(Path(entry.source))
-    return config["environment"] in arena.env_ids and arena.fits(config)
-
-
-def _runs_in(folder: Path) -> Iterator[Path]:
-    if (folder / "config.yaml").is_file():
-        yield folder
-        return
-    inside = sorted(path.parent for path in folder.glob("*/config.yaml"))
-    if not inside:
-        raise RunError(
-            f"got no run in {folder}; expected a folder written by flexgym train, or one with "
-            "such folders in it."
-        )
-    yield from inside
+def _trained_for(entry: Entry, setting: Setting, arena: Arena) -> bool:
+    config = read_run(entry.source)
+    return config["environment"] in arena.env_ids and arena.fits(setting, config)
 
 
 def _weights(folder: Path) -> list[Path]:

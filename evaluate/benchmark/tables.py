@@ -48,9 +48,9 @@ def entries_of(title: Mapping[str, Any], row: Mapping[str, Any], timing: Mapping
         str(row["seeds"]),
         f"{row['cost_eur']['mean']:.3f}",
         f"{row['score']['mean']:.1f}",
-        _ends(row["score"]),
+        ends(row["score"]),
         f"{row['iqm']['mean']:.1f}",
-        _ends(row["iqm"]),
+        ends(row["iqm"]),
         better,
         f"{row['violated_percent']:.0f} %" if title["violation"] else "",
         decision(timing),
@@ -92,8 +92,8 @@ def provenance(results: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     commit = results["git"]
     return (
-        f"Suite {results['scenario']['suite']}, seed {results['seed']}. Written by "
-        f"`{results['command'] or 'flexgym benchmark'}` with {versions}"
+        f"Suite {results['scenario']['suite']}, seed {results['seed']}. Written "
+        f"{results['date']} by `{results['command'] or 'flexgym benchmark'}` with {versions}"
         f"{f', commit {commit[:12]}' if commit else ''}."
     )
 
@@ -111,11 +111,11 @@ def print_summary(results: Mapping[str, Any]) -> None:
         rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
         learned = [row for row in rows if row["kind"] == "learned"]
         best = max(learned, key=lambda row: row["score"]["mean"], default=None)
-        ends = ("", "", "")
+        told = ("", "", "")
         if best is not None:
-            ends = best["policy"], f"{best['score']['mean']:.1f}", _ends(best["score"])
+            told = best["policy"], f"{best['score']['mean']:.1f}", ends(best["score"])
         table.add_row(
-            name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *ends,
+            name_of(title), rule["policy"], f"{rule['score']['mean']:.1f}", *told,
             f"{sum(timing['cell_s'] for timing in timings):.0f}",
         )  # fmt: skip
     console = Console(soft_wrap=True)
@@ -124,7 +124,8 @@ def print_summary(results: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def _ends(interval: Mapping[str, float]) -> str:
+def ends(interval: Mapping[str, float]) -> str:
+    """An interval's ends."""
     return f"{interval['low']:.1f} to {interval['high']:.1f}"
 
 

@@ -13,7 +13,6 @@ from flexgym.evaluate.benchmark.arena import ARENAS, Setting, arena_class
 from flexgym.evaluate.benchmark.command import benchmark
 from flexgym.evaluate.benchmark.entry import code_entries, run_entries, team_of
 from flexgym.evaluate.benchmark.suite import FULL, SMALL, SUITES
-from flexgym.policies import zoo
 
 TRADER = Setting("trader", "evening", 96, parts=2)
 
@@ -38,7 +37,7 @@ def test_every_arena_knows_its_references(name, tmp_path):
     assert {arena.zero, arena.best} <= set(arena.contenders)
     assert set(setting.without) <= set(arena.contenders)
     assert not {arena.zero, arena.best} & set(setting.without)
-    team = team_of(setting, arena, [], []).entries
+    team = team_of(setting, arena).entries
     assert len({(one.policy, one.seed) for one in team}) == len(team)
 
 
@@ -68,7 +67,7 @@ def test_runs_of_several_seeds_are_one_policy(tmp_path):
     ]  # fmt: skip
     assert len({one.digest for one in found}) == 4
     arena = arena_class("trader")(TRADER, 0, tmp_path)
-    team = team_of(TRADER, arena, found, []).entries
+    team = team_of(TRADER, arena, found).entries
     assert [one.seed for one in team if one.policy == "ppo"] == [0, 1, 2]
     assert not [one for one in team if one.policy == "mine"]
     write_run(tmp_path / "again" / "seed-0")
@@ -104,23 +103,22 @@ def test_changed_weights_change_the_fingerprint_of_their_cell_alone(tmp_path):
         ("local-market", "learner-pay-as-bid", "welfare", {"learners": 1, "rule": "pay-as-bid"}),
     ],
 )
-def test_runs_play_where_they_were_trained(name, scenario, other, config, tmp_path):
-    here, there = (
-        arena_class(name)(Setting(name, one, 1), 0, tmp_path) for one in (scenario, other)
-    )
-    run = {"algorithm": "ppo", "environment": here.env_ids[0], **config}
-    assert here.fits(run)
-    assert not there.fits(run)
+def test_runs_play_where_they_were_trained(name, scenario, other, config):
+    kind = arena_class(name)
+    run = {"algorithm": "ppo", "environment": kind.env_ids[0], **config}
+    assert kind.fits(Setting(name, scenario, 1), run)
+    assert not kind.fits(Setting(name, other, 1), run)
 
 
-def test_menus_of_houses_with_cars_play_on_the_feeder_too(tmp_path):
+def test_menus_of_houses_with_cars_play_on_the_feeder_too():
     worlds = [{"environment": "household", "car": car} for car in (True, False)]
     places = [("household", "car"), ("household", "no-car"), ("feeder", "stress")]
-    arenas = [arena_class(name)(Setting(name, one, 1), 0, tmp_path) for name, one in places]
+    settings = [Setting(name, one, 1) for name, one in places]
 
     def fitting(algorithm, worlds):
         run = {"algorithm": algorithm, "environment": "flexgym/Household-v0"}
-        return [arena.fits({**run, "hyperparameters": {"worlds": worlds}}) for arena in arenas]
+        run["hyperparameters"] = {"worlds": worlds}
+        return [arena_class(one.environment).fits(one, run) for one in settings]
 
     assert fitting("menus", worlds) == [True, True, True]
     assert fitting("menus", worlds[1:]) == [False, True, False]
@@ -149,19 +147,6 @@ def test_names_that_files_cannot_hold_stay_apart(tmp_path):
     for name in names:
         cell = cells.path_of(cells.Cell(TRADER, one, 0, 0), tmp_path)
         assert (tmp_path / "cells" / name).resolve().parent == cell.parent.resolve()
-
-
-def test_nothing_ships_that_is_not_whole():
-    """Every shipped policy has its card and loads with each of its seeds."""
-    for name in zoo.names():
-        about = zoo.shipped(name)
-        assert about.card
-        assert len(about.files) >= 5
-        assert any(
-            Path(setting.name).match(pattern) for setting in SMALL for pattern in about.settings
-        )
-        for seed in about.files:
-            zoo.load(name, seed)
 
 
 def test_observed_policies_see_rows(tmp_path):

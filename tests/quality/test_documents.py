@@ -17,11 +17,16 @@ from flexgym.evaluate import (
 )
 from flexgym.evaluate.bench import figures as bench
 from flexgym.evaluate.bench import grid
+from flexgym.evaluate.benchmark import tables as benchmark_tables
+from flexgym.evaluate.benchmark.cards import BLOCK, card_scores
 from flexgym.evaluate.feeder_tables import markdown_tables
 from flexgym.evaluate.ising import tables as ising_tables
 from flexgym.evaluate.report import markdown_table, update_block
+from flexgym.policies import zoo
 
 ROOT = Path(__file__).parents[2]
+BENCHMARK = ROOT / "docs" / "results" / "benchmark" / "results.json"
+"""Written by ``flexgym benchmark``; the leaderboard and the cards' scores are made of it."""
 
 
 def python_blocks():
@@ -61,12 +66,24 @@ def test_examples_run(block, tmp_path, monkeypatch):
             local_market_tables.markdown_tables,
             "docs/local-market.md",
         ),
+        *(
+            [("leaderboard", "benchmark", benchmark_tables.markdown_tables, "docs/leaderboard.md")]
+            if BENCHMARK.exists()
+            else []
+        ),
     ],
 )
 def test_tables_are_those_on_file(block, folder, table, document):
     results = json.loads((ROOT / "docs" / "results" / folder / "results.json").read_text())
     shown = f"<!-- {block} -->\n{table(results)}\n<!-- end {block} -->"
     assert shown in (ROOT / document).read_text()
+
+
+@pytest.mark.skipif(not BENCHMARK.exists(), reason="no benchmark is published")
+@pytest.mark.parametrize("name", zoo.names())
+def test_scores_of_cards_are_those_on_file(name):
+    scores = card_scores(json.loads(BENCHMARK.read_text()), name)
+    assert f"<!-- {BLOCK} -->\n{scores}\n<!-- end {BLOCK} -->" in zoo.shipped(name).card
 
 
 def test_links_lead_somewhere():

@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.appliance.scenario import ApplianceScenario
 from flexgym.evaluate.appliance import PATTERNS, patterns
 from flexgym.evaluate.appliance_play import BOUND, draw_days, foresight_days, play_days
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, option
 from flexgym.policies.appliance import AppliancePolicy
 from flexgym.policies.observed import Observed
 
@@ -23,10 +23,8 @@ class ApplianceArena:
     episode = "job"
     violation = ""
     zero, best = "normal", "optimal"
-    loaders: Mapping[str, str] = {"*": "flexgym.policies.learned_appliance:load_appliance_policy"}
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
-        self._kind = setting.scenario
         self.scenario = ApplianceScenario.create(kind=setting.scenario, split="test")
         self._seed = seed
         made: list[AppliancePolicy] = []
@@ -48,13 +46,10 @@ class ApplianceArena:
             BOUND: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "kind", "mixed") == self._kind
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, str(folder))
+        return option(config, "kind", "mixed") == setting.scenario
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""

@@ -18,7 +18,6 @@ from flexgym.evaluate.benchmark.arena import (
     Setting,
     Timed,
     cars_known,
-    loaded,
     option,
 )
 from flexgym.evaluate.feeder_play import play_day
@@ -26,6 +25,7 @@ from flexgym.evaluate.feeder_sample import FeederDays
 from flexgym.policies.feeder import BOUNDS, POLICIES, named
 from flexgym.policies.menus import Menus
 from flexgym.policies.observed import ObservedHouses
+from flexgym.policies.runs import MENUS
 
 HOUSE = "flexgym/Household-v0"
 EXACT = ("menus",)
@@ -39,13 +39,8 @@ class FeederArena:
     episode = "feeder-day"
     violation = "limits of voltages and currents, h"
     zero, best = "unmanaged", "centralised"
-    loaders: Mapping[str, str] = {
-        "menus": "flexgym.policies.learned_menus:LearnedMenus.from_run",
-        "*": "flexgym.policies.learned_feeder:LearnedHouses.from_run",
-    }
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
-        self._scenario = setting.scenario
         world = FeederScenario.create(setting.scenario, "test")
         self.days = FeederDays.sample(world, setting.episodes, seed)
         kept = SolutionCache(cache)
@@ -54,16 +49,13 @@ class FeederArena:
             for name in POLICIES
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         if config["environment"] == HOUSE:
             # Menus of single houses; only those that know cars know these.
-            return config["algorithm"] in self.loaders and True in cars_known(config)
-        return option(config, "scenario", "stress") == self._scenario
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, folder)
+            return config["algorithm"] == MENUS and True in cars_known(config)
+        return option(config, "scenario", "stress") == setting.scenario
 
     def observed(self, given: Any, name: str) -> ObservedHouses:
         """See `Arena`."""

@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.baselines.household import SolutionCache
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.scenario import HouseholdScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, cars_known, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, cars_known
 from flexgym.evaluate.rollout import Costs, HouseDays, foresight_costs, rollout
 from flexgym.policies.household import RULES, ModelPredictive, Optimal
 from flexgym.policies.observed import Observed
@@ -26,10 +26,6 @@ class HouseholdArena:
     episode = "house-day"
     violation = "unserved and missed energy, EUR"
     zero, best = "uncontrolled", "optimal"
-    loaders: Mapping[str, str] = {
-        "menus": "flexgym.policies.learned_menus:LearnedMenus.from_run",
-        "*": "flexgym.policies.learned:Learned.from_run",
-    }
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         if setting.scenario not in SCENARIOS:
@@ -47,13 +43,10 @@ class HouseholdArena:
             "perfect foresight": Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return self._car in cars_known(config)
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, folder)
+        return SCENARIOS[setting.scenario] in cars_known(config)
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""

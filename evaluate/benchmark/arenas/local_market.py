@@ -11,7 +11,7 @@ import numpy as np
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, option
 from flexgym.evaluate.local_market import PARTICIPANTS
 from flexgym.evaluate.local_market_play import (
     LEARNER,
@@ -38,7 +38,6 @@ class LocalMarketArena:
     episode = "day"
     violation = ""
     zero = UtilityOnly.name
-    loaders: Mapping[str, str] = {"*": "flexgym.policies.local_market:load_local_market_policy"}
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         known = (WELFARE, *(ALONE + rule for rule in RULES))
@@ -46,7 +45,7 @@ class LocalMarketArena:
             raise ScenarioError(
                 f"scenario is {setting.scenario!r}; expected one of {', '.join(known)}."
             )
-        self._name, self._seed = setting.scenario, seed
+        self._seed = seed
         self._alone = setting.scenario != WELFARE
         self._rule = setting.scenario.removeprefix(ALONE) if self._alone else "uniform"
         self.best = _BOUND[ALONE if self._alone else WELFARE]
@@ -64,14 +63,12 @@ class LocalMarketArena:
             self.best: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         alone = option(config, "learners") == 1
-        return self._name == (ALONE + option(config, "rule", "uniform") if alone else WELFARE)
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, str(folder))
+        played = ALONE + option(config, "rule", "uniform") if alone else WELFARE
+        return setting.scenario == played
 
     def observed(self, given: Any, name: str) -> ObservedOrders:
         """See `Arena`."""

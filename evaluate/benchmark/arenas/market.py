@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from flexgym.envs.aggregator_market.roles import Role
 from flexgym.envs.aggregator_market.scenario import MarketScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded, option
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, option
 from flexgym.evaluate.market import ROLES
 from flexgym.evaluate.market_play import MarketDays, idle_days, play_market
 from flexgym.evaluate.market_tables import is_exact
@@ -36,7 +36,6 @@ class MarketArena:
     episode = "day"
     violation = "voltages outside the band, pu h"
     zero = IDLE
-    loaders: Mapping[str, str] = {"*": "flexgym.policies.learned_market:load_market_policy"}
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         self.scenario = MarketScenario.create(setting.scenario)
@@ -56,13 +55,10 @@ class MarketArena:
                 "exact" if reference and exact else "rule", make(name), name in DRAWN
             )
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "scenario", "ordered") == self.scenario.name
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, str(folder), self.role)
+        return option(config, "scenario", "ordered") == setting.scenario
 
     def observed(self, given: Any, name: str) -> ObservedMarket:
         """See `Arena`."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.trader.scenario import TraderScenario
-from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed, loaded
+from flexgym.evaluate.benchmark.arena import Contender, Played, Setting, Timed
 from flexgym.evaluate.trader import BOUND, foresight_costs, play_trader
 from flexgym.policies.observed import Observed
 from flexgym.policies.trader import OptimalTrader, SpotOnly, trader_rules
@@ -25,7 +25,6 @@ class TraderArena:
     episode = "day"
     violation = ""
     zero, best = SpotOnly.name, OptimalTrader.name
-    loaders: Mapping[str, str] = {"*": "flexgym.policies.learned_trader:load_trader_policy"}
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
         if setting.scenario != SCENARIO:
@@ -38,13 +37,10 @@ class TraderArena:
             BOUND: Contender("bound", None),
         }
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    @classmethod
+    def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
         return True
-
-    def load(self, folder: Path, loader: str) -> Any:
-        """See `Arena`."""
-        return loaded(loader, str(folder))
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""
