@@ -75,7 +75,7 @@ def training_command(name: str, seeds: Sequence[Trained]) -> str:
     config, numbers = seeds[0].config, [one.seed for one in seeds]
     words = ["flexgym", "train", *_options(config)]
     row = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    if config["algorithm"] != MENUS and row:
+    if row:
         if numbers[0]:
             words += ["--seed", str(numbers[0])]
         return shlex.join([*words, "--seeds", str(len(numbers)), "--out", f"runs/{name}"])

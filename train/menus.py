@@ -139,7 +139,6 @@ def train(
         if validation is None:
             asked["validation"] = VALIDATION_HOUSE_DAYS
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
-    wanted["validation"] = validation_house_days
     if updates is not None:
         wanted["hyperparameters"]["updates"] = int(updates)
     settings = MenuSettings.parse(wanted["hyperparameters"])

@@ -90,7 +90,6 @@ def train(
         if resume
         else _started(asked, task, config)
     )
-    wanted["validation"] = episodes
     if timesteps is not None:
         wanted["hyperparameters"]["n_timesteps"] = int(timesteps)
     run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)

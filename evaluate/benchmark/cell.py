@@ -35,7 +35,8 @@ _ROOT = Path(__file__).parents[2]
 _SOURCES = ("envs", "baselines", "policies")
 _PLAY = (
     *("rollout", "feeder_play", "feeder_sample", "market_play", "appliance_play"),
-    *("local_market_play", "trader"),
+    *("local_market_play", "trader", "operator_play", "appliance", "local_market"),
+    "benchmark/arena",
 )
 _PACKAGES = ("numpy", "scipy", "numba", "highspy")
 _DATA = (".py", ".csv", ".npz", ".json", ".yaml", ".yml")
@@ -169,6 +170,13 @@ def play_cell(cell: Cell, folder: Path) -> None:
         played = arena.play(policy_of(cell.entry, arena), cell.setting.part(cell.part))
     except FlexgymError as error:
         raise RunError(f"{cell.name}: {error}") from error
+    except Exception as error:
+        if cell.entry.origin != "code":
+            raise
+        # Somebody else's code may raise anything.
+        raise RunError(
+            f"{cell.name}: {error!r}; expected a policy that plays. Fix {cell.entry.source}."
+        ) from error
     if not np.isfinite(played.cost_eur).all():
         raise RunError(
             f"{cell.name}: a cost is no finite number; expected numbers. Fix the policy."

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from flexgym.envs.errors import RunError
-from flexgym.evaluate.benchmark.arena import Arena, Kind, Setting
+from flexgym.envs.errors import FlexgymError, RunError
+from flexgym.evaluate.benchmark.arena import Arena, Kind, Setting, cars_known, option
 from flexgym.policies import zoo
 from flexgym.policies.runs import load_run, read_run, runs_in
 
@@ -105,6 +106,12 @@ def team_of(
                 "a name of its own for each. Name the run: --run NAME=FOLDER."
             )
         entries += several
+    for one, other in combinations(own, 2):
+        if one.policy == other.policy:
+            raise RunError(
+                f"{one.source} and {other.source} are both called {one.policy} in {setting.name}; "
+                "expected callables with names of their own."
+            )
     return Team(setting, tuple(entries), arena.episode, arena.violation, arena.zero, arena.best)
 
 
@@ -112,14 +119,23 @@ def policy_of(entry: Entry, arena: Arena) -> Any:
     """The policy; for contenders that the arena plays itself, their name.
 
     Raises:
-        RunError: It is missing, damaged or of another kind.
+        RunError: It is missing, damaged or of another kind, or cannot be made.
     """
     if entry.origin == "contender":
         make = arena.contenders[entry.source].make
         return entry.source if make is None else make(entry.seed)
     if entry.origin == "run":
         return load_run(entry.source)
-    given = _made(_attribute(entry.source))
+    try:
+        given = _made(_attribute(entry.source))
+    except FlexgymError:
+        raise
+    except Exception as error:
+        # Whatever somebody else's code raises, it is no policy.
+        raise RunError(
+            f"the policy {entry.source} cannot be made ({error!r}); expected a function of "
+            "observations, or something with predict, made without arguments."
+        ) from error
     whole = hasattr(given, "begin") and (hasattr(given, "act") or hasattr(given, "orders"))
     return given if whole else arena.observed(given, entry.policy)
 
@@ -149,7 +165,7 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
     The name is that of the algorithm, or of its recipe, unless one is given.
 
     Raises:
-        RunError: A folder holds no run, or two runs share name, seed and environment.
+        RunError: A folder holds no run, or two runs share name, seed and world.
     """
     found: dict[tuple[str, str, int], Entry] = {}
     for source in sources:
@@ -158,7 +174,10 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
             config = read_run(folder)
             recipe = str(config.get("recipe") or "")
             label = name or f"{recipe} {config['algorithm']}".strip()
-            key = label, config["environment"], config["seed"]
+            if not label.isprintable() or "|" in label:
+                raise RunError(f"got the name {label!r}; expected one that a table can hold.")
+            world = f"{config['environment']} {option(config, 'scenario')} {cars_known(config)}"
+            key = label, world, config["seed"]
             where = str(folder.resolve())
             if key in found and found[key].source != where:
                 raise RunError(
@@ -173,8 +192,11 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
 def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     """Own policies, ``[PATTERN=]module:callable`` or ``[PATTERN=]file.py:callable`` each.
 
+    What they are made of is their source file, and every file that their attribute ``files``
+    names, relative to it.
+
     Raises:
-        RunError: It cannot be imported.
+        RunError: It cannot be imported, or one of its files cannot be read.
     """
     found = []
     for source in sources:
@@ -185,7 +207,15 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
             if hasattr(attribute, "__module__")
             else None
         )
-        digest = _digest([Path(file)]) if file else ""
+        try:
+            beside = Path(file or ".").parent
+            read = [Path(beside / one) for one in getattr(attribute, "files", ())]
+            digest = _digest([*([Path(file)] if file else []), *read])
+        except (OSError, TypeError) as error:
+            raise RunError(
+                f"the policy {place} has files that cannot be read ({error}); expected a list of "
+                "paths, relative to its own."
+            ) from error
         name = place.rpartition(":")[2]
         entry = Entry(name, "learned", 0, "code", place, digest)
         found.append((pattern or "*", entry))
