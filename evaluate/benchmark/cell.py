@@ -35,7 +35,7 @@ _ROOT = Path(__file__).parents[2]
 _SOURCES = ("envs", "baselines", "policies")
 _PLAY = (
     *("rollout", "feeder_play", "feeder_sample", "market_play", "appliance_play"),
-    *("local_market_play", "trader"),
+    *("local_market_play", "trader", "operator_play"),
 )
 _PACKAGES = ("numpy", "scipy", "numba", "highspy")
 _DATA = (".py", ".csv", ".npz", ".json", ".yaml", ".yml")

@@ -50,7 +50,7 @@ class ApplianceArena:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "kind", "mixed") == self._kind
+        return option(config, "scenario", option(config, "kind", "mixed")) == self._kind
 
     def load(self, folder: Path, loader: str) -> Any:
         """See `Arena`."""
