@@ -19,6 +19,7 @@ from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.dynamics import AMOUNTS, ITEMS, account
 from flexgym.envs.local_market.play import LocalMarketPlay
 from flexgym.envs.trader.simulation import OUTCOME_NAMES, TraderSimulation
+from flexgym.policies.appliance import running_on
 from flexgym.train.vec_env import BatchedVecEnv
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]
@@ -96,12 +97,12 @@ class PlanRegret(_Shaped):
 
     def _known(self) -> Floats:
         simulation: ApplianceSimulation = self.simulation
-        jobs, forecast = simulation.episodes.jobs, simulation.forecast
+        jobs, forecast, left = simulation.episodes.jobs, simulation.forecast, simulation.left
+        begin = np.maximum(jobs.earliest, simulation.t)
+        # What has begun and may not pause runs on.
+        end = np.where(running_on(simulation), begin + left, jobs.deadline)
         chosen = np.zeros(forecast.shape, dtype=bool)
-        plan_rows(
-            forecast, simulation.left, np.maximum(jobs.earliest, simulation.t), jobs.deadline,
-            jobs.interruptible, chosen,
-        )  # fmt: skip
+        plan_rows(forecast, left, begin, end, jobs.interruptible, chosen)
         return (forecast * chosen).sum(axis=1)
 
     def _shaped(self, reward: np.ndarray, info: Any, after: Floats, ended: bool) -> Floats:

@@ -36,7 +36,9 @@ FULL = tuple(
     replace(
         setting,
         episodes=_EPISODES.get(setting.environment, 4 * setting.episodes),
-        parts={"feeder": 20, "operator": 12, "household": 16}.get(setting.environment, setting.parts),
+        parts={"feeder": 20, "operator": 12, "household": 16}.get(
+            setting.environment, setting.parts
+        ),
         without=(),
     )
     for setting in SMALL
