@@ -1,4 +1,4 @@
-"""Appliance, trader and local market: they train, resume, are judged, and play where they should."""
+"""Appliance, trader, local market: they train, resume, are judged, and play where they should."""
 
 import json
 
@@ -72,18 +72,14 @@ def test_it_trains_resumes_and_plays_in_the_benchmark(tmp_path, env):
 
     arena = arena_class(env)(Setting(env, scenario, 4), 0, tmp_path)
     entries = run_entries([str(run)])
-    found = [one for one in team_of(arena_setting(env, scenario), arena, entries, []).entries]
-    mine = next(one for one in found if one.origin == "run")
+    setting = Setting(env, scenario, 4)
+    mine = next(one for one in team_of(setting, arena, entries, []).entries if one.origin == "run")
     played = arena.play(policy_of(mine, arena), slice(0, 4))
     assert np.isfinite(played.cost_eur).all()
     if other:
         there = arena_class(env)(Setting(env, other, 4), 0, tmp_path)
-        team = team_of(arena_setting(env, other), there, entries, []).entries
+        team = team_of(Setting(env, other, 4), there, entries, []).entries
         assert not [one for one in team if one.origin == "run"]
-
-
-def arena_setting(env, scenario):
-    return Setting(env, scenario, 4)
 
 
 class _Played:

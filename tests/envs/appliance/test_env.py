@@ -109,7 +109,8 @@ def test_jobs_end_in_time_and_rewards_add_up_to_the_cost(options):
 def waiting(t, left, job, running, ahead):
     """What waiting saves a kWh that it puts off: the best plan that idles now, beside the best."""
     last = job.deadline
-    if not (left and job.earliest <= t and t + left < last) or running and not job.interruptible:
+    runs_on = running and not job.interruptible
+    if runs_on or not (left and job.earliest <= t and t + left < last):
         return 0.0
     if job.interruptible:
         later = np.sort(ahead[t + 1 : last])
