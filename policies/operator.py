@@ -78,7 +78,7 @@ class LearnedOperator:
 
     def __init__(self, model: Predictor, name: str, options: Mapping[str, Any]) -> None:
         self.model, self.name = model, name
-        self.settings = {key: options[key] for key in SETTINGS if key in options}
+        self.settings: Mapping[str, Any] = {k: options[k] for k in SETTINGS if k in options}
 
     @classmethod
     def from_run(cls, folder: str | Path) -> LearnedOperator:

@@ -80,13 +80,15 @@ class _Shaped(VecEnvWrapper):
 
 
 class PlanRegret(_Shaped):
-    """Potential-based shaping for appliances: a step's cost against the plan on the forecasts.
+    """What an hour of an appliance costs beside the plan on the forecasts, news averaged out.
 
-    ``(potential after - potential before - price while it runs) * scale``, for each kW, with minus
-    the forecast cost of the cheapest hours that are left as potential. Over a day it differs from
-    minus the cost of a kW by the cost of the first plan. A job's power scales its whole day alike,
-    so that leaving it out changes no optimum and small jobs are learned as well as large ones.
-    Source: Ng, Harada, Russell, ICML 1999.
+    ``(plan before - price while it runs - expected plan after) * scale``, for each kW: a plan is
+    the forecast cost of the cheapest hours that are left, and what the next hour's signal will make
+    of it is averaged over the signals by the price model's own probabilities. Without that average
+    it is potential-based shaping, over a day minus the cost of a kW plus the cost of the first plan;
+    the average takes out news, which no action can foresee. A job's power scales its whole day
+    alike, so that leaving it out changes no optimum and small jobs are learned as well as large
+    ones. Source of the potential: Ng, Harada, Russell, ICML 1999.
 
     Args:
         venv: Batch of appliances.
@@ -97,17 +99,34 @@ class PlanRegret(_Shaped):
 
     def _known(self) -> Floats:
         simulation: ApplianceSimulation = self.simulation
-        jobs, forecast, left = simulation.episodes.jobs, simulation.forecast, simulation.left
+        return np.stack([self._plans(simulation.forecast[:, None])[:, 0], simulation.signal])
+
+    def _plans(self, forecast: Floats) -> Floats:
+        """Forecast cost of the cheapest hours left of each kW, shape (n, k), EUR.
+
+        Args:
+            forecast: k of them for each appliance, shape (n, k, T), EUR/kWh.
+        """
+        simulation: ApplianceSimulation = self.simulation
+        jobs, (n, k, periods) = simulation.episodes.jobs, forecast.shape
         begin = np.maximum(jobs.earliest, simulation.t)
         # What has begun and may not pause runs on.
-        end = np.where(running_on(simulation), begin + left, jobs.deadline)
-        chosen = np.zeros(forecast.shape, dtype=bool)
-        plan_rows(forecast, left, begin, end, jobs.interruptible, chosen)
-        return (forecast * chosen).sum(axis=1)
+        end = np.where(running_on(simulation), begin + simulation.left, jobs.deadline)
+        rows = (x.repeat(k) for x in (simulation.left, begin, end, jobs.interruptible))
+        chosen = np.zeros((n * k, periods), dtype=bool)
+        plan_rows(forecast.reshape(n * k, periods), *rows, chosen)
+        return (forecast * chosen.reshape(n, k, periods)).sum(axis=2)
 
     def _shaped(self, reward: np.ndarray, info: Any, after: Floats, ended: bool) -> Floats:
-        paid = info["ran"] * info["price_eur_per_kwh"]
-        return self._before - paid - (0.0 if ended else after)
+        simulation: ApplianceSimulation = self.simulation
+        plan, signal = self._before
+        paid = info["ran"] * info["expected_eur_per_kwh"]
+        if ended:
+            return plan - paid
+        scenario, t = simulation.scenario, simulation.t
+        plans = self._plans(scenario.forecast_table[simulation.episodes.row, t])
+        chance = scenario.processes[0].transition[t - 1, signal.astype(np.int64)]
+        return plan - paid - (chance * plans).sum(axis=1)
 
 
 class FairValue(_Shaped):
@@ -147,14 +166,21 @@ class GainOverUtility(_Shaped):
     """What a participant gains beside leaving everything of the hour to the utility.
 
     Nobody's orders change what the utility alone would give, so this is the reward less something
-    that no action changes.
+    that no action changes. Nor do they change later hours: with discount 0 each hour is learned for
+    itself, and an hour's gain may be counted for each kWh that it is about, so that hours with
+    little energy are learned as well as those with much.
 
     Args:
         venv: Rows of participants of local markets, without contracts.
         scale: Factor on the reward.
+        per_kwh: Whether the gain is divided by the energy that is needed or left, for discount 0.
     """
 
     kind = LocalMarketPlay
+
+    def __init__(self, venv: BatchedVecEnv, scale: float = 1.0, per_kwh: bool = False) -> None:
+        super().__init__(venv, scale)
+        self.per_kwh = per_kwh
 
     def _known(self) -> Floats:
         play: LocalMarketPlay = self.simulation
@@ -165,7 +191,10 @@ class GainOverUtility(_Shaped):
             hour.net_kwh, hour.retail, hour.feed_in, hour.value, hour.cost, (none, none, none),
             (none, none), items, alone,
         )  # fmt: skip
-        return play.of_learners(alone).ravel()
+        size = np.abs(hour.position_kwh)
+        return np.stack([play.of_learners(x).ravel() for x in (alone, size)])
 
     def _shaped(self, reward: np.ndarray, info: Any, after: Floats, ended: bool) -> Floats:
-        return reward - self._before
+        alone, size = self._before
+        gain = reward - alone
+        return gain / np.where(size > 0.0, size, 1.0) if self.per_kwh else gain

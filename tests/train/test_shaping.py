@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from flexgym.envs.appliance.simulation import ApplianceSimulation
-from flexgym.policies.appliance import Optimal, Replanned
+from flexgym.policies.appliance import Normal, Optimal, Replanned
 from flexgym.policies.local_market import Truthful, UtilityOnly, rules
 from flexgym.policies.trader import BelowValue, ForwardAtOnce, OptimalTrader, SpotOnly
 from flexgym.train.shaping import FairValue, GainOverUtility, PlanRegret
@@ -16,9 +15,10 @@ def batch(env, wrapper, rows, scenario=None, **parameters):
     return wrapper(task.vec_env(11), scale=1.0)
 
 
-def played(env, act):
+def played(env, act, begin=True):
     """Shaped return and return of a day of each row."""
-    env.reset()
+    if begin:
+        env.reset()
     shaped, done = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=bool)
     while not done.all():
         _, reward, done, infos = env.step(act())
@@ -26,23 +26,31 @@ def played(env, act):
     return shaped, np.array([info["episode"]["r"] for info in infos])
 
 
+def same_mean(differences):
+    """Whether the means of paired samples agree within four standard errors."""
+    for one in differences[1:]:
+        gap = one - differences[0]
+        assert abs(gap.mean()) < 4.0 * gap.std() / np.sqrt(len(gap))
+
+
 @pytest.mark.parametrize("scenario", ["interruptible", "uninterruptible"])
-def test_regret_of_appliances_adds_up_to_the_cost_beside_the_first_plan(scenario):
-    env = batch("appliance", PlanRegret, 64, scenario)
-    simulation: ApplianceSimulation = env.simulation
-    rng = np.random.default_rng(0)
-    policy = Replanned()
-
-    def first_plan():
+def test_news_is_taken_out_of_an_appliances_cost_and_nothing_else(scenario):
+    """Of each kW, what is saved beside the first plan has the same mean, whatever is done."""
+    env = batch("appliance", PlanRegret, 2048, scenario)
+    simulation, found = env.simulation, {}
+    for policy in (Normal(), Replanned(), Optimal()):
+        env.seed(11)
         env.reset()
-        return env._before.copy(), simulation.episodes.jobs.power_kw.copy()
-
-    for act in (lambda: rng.uniform(-1, 1, (64, 1)), lambda: policy.act(simulation)):
-        env.seed(11)
-        plan, power = first_plan()
-        env.seed(11)
-        shaped, total = played(env, act)
-        np.testing.assert_allclose(power * (plan - shaped), -total, atol=1e-5)
+        plan, power = env._before[0], simulation.episodes.jobs.power_kw.copy()
+        policy.begin(simulation)
+        shaped, total = played(env, lambda p=policy: p.act(simulation), begin=False)
+        found[policy.name] = shaped, plan + total / power
+    same_mean([shaped - saved for shaped, saved in found.values()])
+    normal, replanned, optimal = (shaped for shaped, _ in found.values())
+    assert normal.mean() < replanned.mean() < optimal.mean()
+    for shaped, saved in found.values():
+        assert abs((shaped - saved).mean()) < 4.0 * (shaped - saved).std() / np.sqrt(2048)
+    assert optimal.std() < 0.5 * found["optimal"][1].std()
 
 
 def test_following_the_first_plan_when_nothing_is_uncertain_regrets_nothing():
@@ -71,9 +79,7 @@ def test_what_traders_cannot_change_is_taken_out_and_nothing_else():
             np.testing.assert_allclose(shaped, 0.0, atol=1e-9)
         else:
             assert shaped.std() < 0.5 * total.std()
-    for one in differences[1:]:
-        gap = one - differences[0]
-        assert abs(gap.mean()) < 4.0 * gap.std() / np.sqrt(len(gap))
+    same_mean(differences)
 
 
 def test_exercising_at_a_loss_costs_what_is_lost():
@@ -112,3 +118,22 @@ def test_the_utility_alone_gains_nothing(scenario):
     for shaped, total in totals.values():
         np.testing.assert_allclose(shaped, total - zero, atol=1e-5)
     assert totals["truthful"][0].sum() > 0.0
+
+
+def test_gains_of_a_kwh_times_the_energy_are_the_gains():
+    envs = [
+        GainOverUtility(
+            batch("local-market", GainOverUtility, 6, env_kwargs={"participants": 8}).venv,
+            per_kwh=per_kwh,
+        )
+        for per_kwh in (False, True)
+    ]
+    rng = np.random.default_rng(0)
+    for env in envs:
+        env.reset()
+    for _ in range(24):
+        hour = envs[0].simulation.market.hour
+        size = np.abs(hour.position_kwh[:, 0])
+        action = rng.uniform(-1, 1, (6, 2))
+        gain, of_kwh = (env.step(action)[1] for env in envs)
+        np.testing.assert_allclose(of_kwh * size, gain, atol=1e-6)

@@ -138,7 +138,7 @@ class LocalMarketTask:
         from flexgym.policies.local_market import LearnedOrders
 
         market = begun(self._validation, self._rule, 1, VALIDATION_SEED)
-        policy, drawn, most = LearnedOrders(model, "learning"), None, -1.0
+        policy, drawn, most = LearnedOrders(model, "learning"), render_book(market), 0.0
         policy.begin(market)
         while not market.done:
             price, share = policy.orders(market)
