@@ -85,7 +85,7 @@ class PlanRegret(_Shaped):
     ``(plan before - price while it runs - expected plan after) * scale``, for each kW: a plan is
     the forecast cost of the cheapest hours that are left, and what the next hour's signal will make
     of it is averaged over the signals by the price model's own probabilities. Without that average
-    it is potential-based shaping, over a day minus the cost of a kW plus the cost of the first plan;
+    it is potential-based shaping, over a day minus the cost of a kW plus that of the first plan;
     the average takes out news, which no action can foresee. A job's power scales its whole day
     alike, so that leaving it out changes no optimum and small jobs are learned as well as large
     ones. Source of the potential: Ng, Harada, Russell, ICML 1999.
@@ -112,9 +112,11 @@ class PlanRegret(_Shaped):
         begin = np.maximum(jobs.earliest, simulation.t)
         # What has begun and may not pause runs on.
         end = np.where(running_on(simulation), begin + simulation.left, jobs.deadline)
-        rows = (x.repeat(k) for x in (simulation.left, begin, end, jobs.interruptible))
         chosen = np.zeros((n * k, periods), dtype=bool)
-        plan_rows(forecast.reshape(n * k, periods), *rows, chosen)
+        plan_rows(
+            forecast.reshape(n * k, periods), simulation.left.repeat(k), begin.repeat(k),
+            end.repeat(k), jobs.interruptible.repeat(k), chosen,
+        )  # fmt: skip
         return (forecast * chosen.reshape(n, k, periods)).sum(axis=2)
 
     def _shaped(self, reward: np.ndarray, info: Any, after: Floats, ended: bool) -> Floats:
