@@ -17,6 +17,7 @@ from flexgym.envs.appliance.simulation import ApplianceSimulation
 from flexgym.envs.errors import ScenarioError
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.dynamics import AMOUNTS, ITEMS, account
+from flexgym.envs.local_market.hierarchy import clear_tree
 from flexgym.envs.local_market.play import LocalMarketPlay
 from flexgym.envs.trader.simulation import OUTCOME_NAMES, TraderSimulation
 from flexgym.policies.appliance import running_on
@@ -164,39 +165,43 @@ class FairValue(_Shaped):
         return np.where(trading > 0.0, traded, gained)
 
 
-class GainOverUtility(_Shaped):
-    """What a participant gains beside leaving everything of the hour to the utility.
+class GainOverTruth(_Shaped):
+    """What a participant gains beside the hour in which everybody tells the truth.
 
-    Nobody's orders change what the utility alone would give, so this is the reward less something
-    that no action changes. Nor do they change later hours: with discount 0 each hour is learned for
-    itself, and an hour's gain may be counted for each kWh that it is about, so that hours with
-    little energy are learned as well as those with much.
+    No order changes what that hour would have been, so this is the reward less something that no
+    action changes: whom it met is out of it, what its order did to it is left. With one learner
+    among truthful others it is what the learner would have had by the truth.
 
     Args:
         venv: Rows of participants of local markets, without contracts.
         scale: Factor on the reward.
-        per_kwh: Whether the gain is divided by the energy that is needed or left, for discount 0.
+
+    Raises:
+        ScenarioError: It is the batch of another environment, or has contracts.
     """
 
     kind = LocalMarketPlay
 
-    def __init__(self, venv: BatchedVecEnv, scale: float = 1.0, per_kwh: bool = False) -> None:
+    def __init__(self, venv: BatchedVecEnv, scale: float = 1.0) -> None:
         super().__init__(venv, scale)
-        self.per_kwh = per_kwh
+        if self.simulation.market.contracts is not None:
+            raise ScenarioError("GainOverTruth got markets with contracts; expected none of them.")
 
     def _known(self) -> Floats:
         play: LocalMarketPlay = self.simulation
-        hour, shape = play.market.hour, play.market.hour.net_kwh.shape
-        items, alone = np.empty((len(ITEMS) + len(AMOUNTS), *shape)), np.empty(shape)
+        market = play.market
+        hour, shape = market.hour, market.hour.net_kwh.shape
+        found = clear_tree(
+            market.scenario.hierarchy, hour.limit, hour.position_kwh, market.rule,
+            market.position, market.wholesale,
+        )  # fmt: skip
+        items, truth = np.empty((len(ITEMS) + len(AMOUNTS), *shape)), np.empty(shape)
         none = np.zeros(shape)
         account(
-            hour.net_kwh, hour.retail, hour.feed_in, hour.value, hour.cost, (none, none, none),
-            (none, none), items, alone,
+            hour.net_kwh, hour.retail, hour.feed_in, hour.value, hour.cost,
+            (found.traded_kwh, found.paid_eur, found.fee_eur), (none, none), items, truth,
         )  # fmt: skip
-        size = np.abs(hour.position_kwh)
-        return np.stack([play.of_learners(x).ravel() for x in (alone, size)])
+        return play.of_learners(truth).ravel()
 
     def _shaped(self, reward: np.ndarray, info: Any, after: Floats, ended: bool) -> Floats:
-        alone, size = self._before
-        gain = reward - alone
-        return gain / np.where(size > 0.0, size, 1.0) if self.per_kwh else gain
+        return reward - self._before

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from flexgym.envs.errors import ScenarioError
 from flexgym.policies.appliance import Normal, Optimal, Replanned
 from flexgym.policies.local_market import Truthful, UtilityOnly, rules
 from flexgym.policies.trader import BelowValue, ForwardAtOnce, OptimalTrader, SpotOnly
-from flexgym.train.shaping import FairValue, GainOverUtility, PlanRegret
+from flexgym.train.shaping import FairValue, GainOverTruth, PlanRegret
 from flexgym.train.task import task_class
 
 
@@ -96,13 +97,13 @@ def test_exercising_at_a_loss_costs_what_is_lost():
 
 
 @pytest.mark.parametrize("scenario", ["learner-uniform", "learner-pay-as-bid", "welfare"])
-def test_the_utility_alone_gains_nothing(scenario):
+def test_gains_are_those_beside_the_truth(scenario):
     from flexgym.envs.local_market.dynamics import actions_from_orders
 
     world = {"env_kwargs": {"participants": 8}}
     totals = {}
     for policy in (UtilityOnly(), Truthful(), rules()[1]):
-        env = batch("local-market", GainOverUtility, 6, scenario, **world)
+        env = batch("local-market", GainOverTruth, 6, scenario, **world)
         play = env.simulation
         env.reset()
         policy.begin(play.market)
@@ -113,27 +114,17 @@ def test_the_utility_alone_gains_nothing(scenario):
 
         env.seed(11)
         totals[policy.name] = played(env, act)
-    alone, zero = totals["utility only"]
-    np.testing.assert_allclose(alone, 0.0, atol=1e-6)
+    truthful, truth = totals["truthful"]
+    np.testing.assert_allclose(truthful, 0.0, atol=1e-6)
     for shaped, total in totals.values():
-        np.testing.assert_allclose(shaped, total - zero, atol=1e-5)
-    assert totals["truthful"][0].sum() > 0.0
+        np.testing.assert_allclose(shaped, total - truth, atol=1e-5)
+    assert totals["utility only"][0].sum() < -0.01
 
 
-def test_gains_of_a_kwh_times_the_energy_are_the_gains():
-    envs = [
-        GainOverUtility(
-            batch("local-market", GainOverUtility, 6, env_kwargs={"participants": 8}).venv,
-            per_kwh=per_kwh,
-        )
-        for per_kwh in (False, True)
-    ]
-    rng = np.random.default_rng(0)
-    for env in envs:
-        env.reset()
-    for _ in range(24):
-        hour = envs[0].simulation.market.hour
-        size = np.abs(hour.position_kwh[:, 0])
-        action = rng.uniform(-1, 1, (6, 2))
-        gain, of_kwh = (env.step(action)[1] for env in envs)
-        np.testing.assert_allclose(of_kwh * size, gain, atol=1e-6)
+def test_contracts_are_refused():
+    from flexgym.envs.local_market.vector_env import ParticipantRowsVectorEnv
+    from flexgym.train.vec_env import BatchedVecEnv
+
+    markets = ParticipantRowsVectorEnv(2, participants=4, contracts=True)
+    with pytest.raises(ScenarioError, match="contracts"):
+        GainOverTruth(BatchedVecEnv(markets))

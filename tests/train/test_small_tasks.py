@@ -26,7 +26,7 @@ SMALL = {
 SHAPED = {
     "appliance": "flexgym.train.shaping.PlanRegret",
     "trader": "flexgym.train.shaping.FairValue",
-    "local-market": "flexgym.train.shaping.GainOverUtility",
+    "local-market": "flexgym.train.shaping.GainOverTruth",
 }
 SCENARIOS = {
     "appliance": ("interruptible", "mixed"),
