@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -29,6 +30,7 @@ class LocalDays:
         traded_kwh: Bought in the market, shape (m,), kWh a day.
         fee_eur: Paid to the network, shape (m,), EUR a day.
         imbalance_eur: Largest sum of what all paid in an hour's market, EUR: 0 but for rounding.
+        totals: `ITEMS` and `AMOUNTS` of each participant's day by name, each shape (m, n).
     """
 
     policy: str
@@ -36,6 +38,7 @@ class LocalDays:
     traded_kwh: Floats
     fee_eur: Floats
     imbalance_eur: float
+    totals: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def begun(scenario: LocalMarketScenario, rule: str, days: int, seed: int) -> LocalMarketSimulation:
@@ -88,6 +91,7 @@ def play(
         0.5 * np.abs(totals["traded_kwh"]).sum(axis=1),
         totals["fee_eur"].sum(axis=1),
         imbalance,
+        totals,
     )
 
 
@@ -137,7 +141,7 @@ def best_orders(hour: Terms, rule: str) -> tuple[Floats, Floats]:
 
 def _postable(hour: Terms, row: int, price: Floats) -> Floats:
     """Those prices, to the last digit, that an action posts: a tie may hang on that digit."""
-    mine = (getattr(hour, field.name)[row, LEARNER] for field in fields(Terms))
+    mine = (getattr(hour, one.name)[row, LEARNER] for one in fields(Terms))
     own = Terms(*(np.full((len(price), 1), value) for value in mine))
 
     def posted(prices: Floats) -> Floats:

@@ -24,6 +24,7 @@ COMMANDS = {
             (
                 *("household", "feeder", "operator"),
                 *("aggregator", "aggregators", "directive", "buses"),
+                *("appliance", "trader", "local-market"),
             ),
             "flexgym.train.command",
         )

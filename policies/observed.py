@@ -15,6 +15,7 @@ from flexgym.envs.aggregator_market.observation import Observer
 from flexgym.envs.aggregator_market.roles import Role, Seats
 from flexgym.envs.aggregator_market.simulation import MarketSimulation
 from flexgym.envs.errors import ActionError, RunError
+from flexgym.envs.feeder.operator_env import FeederOperatorEnv
 from flexgym.envs.feeder.simulation import FeederSimulation
 from flexgym.envs.household.params import Floats
 from flexgym.envs.local_market.dynamics import orders_from_actions
@@ -83,6 +84,14 @@ class ObservedHouses(_Observed):
         """See `FeederPolicy`."""
         seen = simulation.observe()
         return self._actions(seen.reshape(-1, seen.shape[2])).reshape(simulation.n, -1)
+
+
+class ObservedOperator(_Observed):
+    """For the operator of a feeder: one row, an action for each house."""
+
+    def act(self, env: FeederOperatorEnv, seen: np.ndarray) -> Floats:
+        """See `flexgym.policies.operator.OperatorPolicy`."""
+        return self._actions(seen[None])[0]
 
 
 class ObservedMarket(_Observed):

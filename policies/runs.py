@@ -30,7 +30,7 @@ LOADERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "flexgym/Feeder-v0": {ANY: _HOUSES},
     "flexgym/feeder-v0": {ANY: _HOUSES},
-    "flexgym/Operator-v0": {ANY: ("flexgym.policies.learned:policy_of_run",)},
+    "flexgym/Operator-v0": {ANY: ("flexgym.policies.operator:LearnedOperator.from_run",)},
     "flexgym/Aggregator-v0": {ANY: (_MARKET, "aggregators")},
     "flexgym/aggregator-market-v0/aggregators": {ANY: (_MARKET, "aggregators")},
     "flexgym/Directive-v0": {ANY: (_MARKET, "dso")},

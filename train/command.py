@@ -17,6 +17,10 @@ NEXT = {
     "aggregators": "flexgym evaluate market --role aggregator --policy {run}",
     "directive": "flexgym evaluate market --role dso --policy {run}",
     "buses": "flexgym evaluate market --role buses --policy {run}",
+    "operator": "flexgym benchmark --only 'operator/*' --run {run}",
+    "appliance": "flexgym evaluate appliance --policy {run}",
+    "trader": "flexgym evaluate trader --policy {run}",
+    "local-market": "flexgym evaluate local-market --policy {run}",
 }
 """How a run is judged on test days, where there is a command."""
 

@@ -106,6 +106,9 @@ TASKS: Mapping[str, str] = {
     "directive": "flexgym.train.tasks.market:DirectiveTask",
     "buses": "flexgym.train.tasks.market:BusesTask",
     "operator": "flexgym.train.tasks.operator:OperatorTask",
+    "appliance": "flexgym.train.tasks.appliance:ApplianceTask",
+    "trader": "flexgym.train.tasks.trader:TraderTask",
+    "local-market": "flexgym.train.tasks.local_market:LocalMarketTask",
 }
 """Class of each environment's task by the name that ``flexgym train`` knows."""
 

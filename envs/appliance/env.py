@@ -37,8 +37,8 @@ class ApplianceEnv(LockstepEnv):
     end comes to nothing (``info["refused"]``).
 
     **Observation**: float32, entries and units in ``observation_names``: the job and what is left
-    of it, the hour, the price now, and forecasts until the deadline, which are the expected prices
-    given what is known in this hour.
+    of it, the hour, the price now, what waiting saves by the forecasts, and these until the
+    deadline, which are the expected prices given what is known in this hour.
 
     **Reward**: minus the cost of the hour in EUR, price * power_kw * 1 h while it runs. The sum
     over the day is exactly minus ``info["cost_eur"]`` summed.

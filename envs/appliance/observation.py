@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from flexgym.envs.appliance.job import may_run, must_run, slack
 from flexgym.envs.compiled import compiled
 from flexgym.envs.data.calendar import START_QUARTER
@@ -26,6 +28,7 @@ _NAMES = (
     "cosine_of_time [1]",
     "signal [from -1 to 1]",
     "price_now [0.1 EUR/kWh]",
+    "waiting_saves [0.1 EUR/kWh]",
 )
 AHEAD = len(_NAMES)
 """Position of the first forecast."""
@@ -40,11 +43,37 @@ def observation_names(periods: int) -> tuple[str, ...]:
 
 
 @compiled
+def waiting_saves(t, left, deadline, ahead, interruptible):
+    """What waiting this hour saves by the forecasts, for each kWh that it puts off, EUR/kWh.
+
+    Where the job may pause: this hour's price less that of the dearest later hour it would then
+    run in. Where it may not: the mean price of its hours if it begins now, less the cheapest later
+    begin's. Forecasts alone: what news may still bring is not in it.
+
+    Args:
+        t: Hour, within the window.
+        left: Hours left to run, > 0 and fewer than the window has left.
+        deadline: Hour after the window's last.
+        ahead: Expected prices given what is known now, shape (T,), EUR/kWh.
+        interruptible: Whether the job may pause.
+    """
+    if interruptible:
+        return ahead[t] - np.sort(ahead[t + 1 : deadline])[left - 1]
+    cost = ahead[t : t + left].sum()
+    first, best = cost, np.inf
+    for u in range(t + 1, deadline - left + 1):
+        cost += ahead[u + left - 1] - ahead[u - 1]
+        best = min(best, cost)
+    return (first - best) / left
+
+
+@compiled
 def observe(t, jobs, left, running, row, signal, price, forecast, out):
     """Write observations.
 
     Forecasts are expected prices given the signal of this hour; beyond the deadline, where they
-    do not matter, they are 0. After the last hour signal and prices are 0.
+    do not matter, they are 0. What waiting saves is 0 where there is nothing to decide. After the
+    last hour signal and prices are 0.
 
     Args:
         t: Hour.
@@ -55,7 +84,7 @@ def observe(t, jobs, left, running, row, signal, price, forecast, out):
         signal: Shape (n, T).
         price: Expected price, shape (D, T, signals), EUR/kWh.
         forecast: Shape (D, T, signals, T), EUR/kWh.
-        out: Shape (n, 13 + T - 1), float32, overwritten.
+        out: Shape (n, 14 + T - 1), float32, overwritten.
     """
     _, earliest, deadline, power_kw, interruptible = jobs
     T, signals = price.shape[1], price.shape[2]
@@ -85,5 +114,7 @@ def observe(t, jobs, left, running, row, signal, price, forecast, out):
         current = price[row[i], t, s]
         now[12] = 10.0 * current
         ahead = forecast[row[i], t, s]
+        if may and not must:
+            now[13] = 10.0 * waiting_saves(t, left[i], end, ahead, interruptible[i])
         for u in range(t + 1, end):
-            now[12 + u - t] = 10.0 * (ahead[u] - current)
+            now[13 + u - t] = 10.0 * (ahead[u] - current)

@@ -132,6 +132,7 @@ class Arena(Protocol):
 ARENAS: Mapping[str, str] = {
     "household": "flexgym.evaluate.benchmark.arenas.household:HouseholdArena",
     "feeder": "flexgym.evaluate.benchmark.arenas.feeder:FeederArena",
+    "operator": "flexgym.evaluate.benchmark.arenas.operator:OperatorArena",
     "aggregator": "flexgym.evaluate.benchmark.arenas.market:AggregatorArena",
     "directive": "flexgym.evaluate.benchmark.arenas.market:DirectiveArena",
     "buses": "flexgym.evaluate.benchmark.arenas.market:BusesArena",
@@ -165,6 +166,11 @@ def cars_known(config: Mapping[str, Any]) -> set[bool]:
     return {bool(option(config, "car", True))}
 
 
+def _episodes(simulation: Any) -> int:
+    """How many are decided side by side; a single environment is one."""
+    return getattr(simulation, "n", 1)
+
+
 class Timed:
     """A policy whose computing time is measured; everything else is its own.
 
@@ -184,20 +190,20 @@ class Timed:
         """See the policy."""
         started = process_time()
         self._policy.begin(simulation)
-        self._planned.append((process_time() - started) / simulation.n)
+        self._planned.append((process_time() - started) / _episodes(simulation))
 
-    def act(self, simulation: Any) -> Any:
+    def act(self, simulation: Any, *seen: Any) -> Any:
         """See the policy."""
-        return self._measured(self._policy.act, simulation)
+        return self._measured(self._policy.act, simulation, *seen)
 
     def orders(self, simulation: Any) -> Any:
         """See the policy."""
         return self._measured(self._policy.orders, simulation)
 
-    def _measured(self, decide: Callable[[Any], Any], simulation: Any) -> Any:
+    def _measured(self, decide: Callable[..., Any], simulation: Any, *seen: Any) -> Any:
         started = process_time()
-        found = decide(simulation)
-        self._decided.append((process_time() - started) / simulation.n)
+        found = decide(simulation, *seen)
+        self._decided.append((process_time() - started) / _episodes(simulation))
         return found
 
     @property

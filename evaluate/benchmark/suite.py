@@ -22,6 +22,7 @@ _SLOW = ("menus-aware", "menus-coordinated", "menus-coordinated-foresight")
 
 SMALL = (
     Setting("feeder", "stress", 6, parts=6, without=_SLOW),
+    Setting("operator", "stress", 3, parts=3),
     Setting("household", "car", 64, parts=4),
     Setting("household", "no-car", 256, parts=2),
     *(Setting(env, scenario, 1024) for env, known in _MARKET.items() for scenario in known),
@@ -31,13 +32,15 @@ SMALL = (
     *(Setting("appliance", jobs, 4096) for jobs in ("interruptible", "uninterruptible", "mixed")),
     Setting("trader", "evening", 8192),
 )
-_EPISODES = {"feeder": 20, "household": 512, "local-market": 512}
+_EPISODES = {"feeder": 20, "operator": 12, "household": 512, "local-market": 512}
 
 FULL = tuple(
     replace(
         setting,
         episodes=_EPISODES.get(setting.environment, 4 * setting.episodes),
-        parts={"feeder": 20, "household": 16}.get(setting.environment, setting.parts),
+        parts={"feeder": 20, "operator": 12, "household": 16}.get(
+            setting.environment, setting.parts
+        ),
         without=(),
     )
     for setting in SMALL

@@ -41,7 +41,9 @@ def test_every_arena_knows_its_references(name, tmp_path):
     assert len({(one.policy, one.seed) for one in team}) == len(team)
 
 
-@pytest.mark.parametrize("name", ["household", "feeder", "trader", "local-market", "appliance"])
+@pytest.mark.parametrize(
+    "name", ["household", "feeder", "operator", "trader", "local-market", "appliance"]
+)
 def test_unknown_scenarios_are_named(name, tmp_path):
     with pytest.raises(ScenarioError, match="nowhere"):
         arena_class(name)(Setting(name, "nowhere", 4), 0, tmp_path)
@@ -99,8 +101,11 @@ def test_changed_weights_change_the_fingerprint_of_their_cell_alone(tmp_path):
         ("household", "no-car", "car", {"hyperparameters": {"car": False}}),
         ("aggregator", "loose", "free", {"scenario": "loose"}),
         ("appliance", "interruptible", "mixed", {"kind": "interruptible"}),
+        ("appliance", "uninterruptible", "mixed", {"scenario": "uninterruptible"}),
+        ("operator", "stress", "calm", {"scenario": "stress"}),
         ("local-market", "welfare", "learner-uniform", {}),
         ("local-market", "learner-pay-as-bid", "welfare", {"learners": 1, "rule": "pay-as-bid"}),
+        ("local-market", "learner-uniform", "welfare", {"scenario": "learner-uniform"}),
     ],
 )
 def test_runs_play_where_they_were_trained(name, scenario, other, config):

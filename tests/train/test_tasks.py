@@ -168,11 +168,19 @@ def test_houses_of_a_feeder_train_resume_and_are_played(tmp_path, algorithm, sol
 
 
 def test_the_operator_trains_against_truthful_menus(tmp_path):
+    from flexgym.envs.feeder.operator_env import FeederOperatorEnv
+    from flexgym.policies.operator import LearnedOperator
+
     run, file = tmp_path / "run", config(tmp_path, "operator")
     score = train("operator", run, config=file, validation=1, options={"scenario": "summer_midday"})
     assert score <= 100.0 + 1e-6
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["scenario"] == "summer_midday"
+    policy = LearnedOperator.from_run(run)
+    env = FeederOperatorEnv(scenario="summer_midday", **policy.settings)
+    policy.begin(env)
+    seen = env.observation_space.sample()
+    assert env.action_space.contains(policy.act(env, seen).astype(np.float32))
     with pytest.raises(RunError, match="--scenario summer_midday, got calm"):
         train("operator", run, resume=True, options={"scenario": "calm"})
 

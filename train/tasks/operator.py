@@ -21,9 +21,9 @@ from flexgym.train.task import (
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
-    from flexgym.envs.feeder.operator_env import FeederOperatorEnv
     from flexgym.evaluate.operator_play import OperatorDays
     from flexgym.policies.learned import Predictor
+    from flexgym.policies.operator import OperatorPolicy
 
 
 class OperatorTask:
@@ -73,24 +73,23 @@ class OperatorTask:
 
     def prepare(self, episodes: int, cache: Path | None, workers: int) -> None:
         """See `Task`."""
-        from flexgym.evaluate.operator_play import exact_clearing, own_choices
+        from flexgym.policies.operator import ExactClearing, OwnChoices
 
         self._days = episodes
-        self._zero = self._play("own choices", own_choices)
+        self._zero = self._play(OwnChoices())
         # The dispatch that prices are to bring about is the reference of both controls.
-        self._best = self._play("exact clearing", exact_clearing, control="dispatch")
+        self._best = self._play(ExactClearing())
 
-    def _play(self, name: str, choose: Any, **options: Any) -> OperatorDays:
+    def _play(self, policy: OperatorPolicy) -> OperatorDays:
         from flexgym.evaluate.operator_play import play_operator
 
-        chosen = {**self._kwargs, "split": "validation", **options}
-        return play_operator(name, choose, self._days, VALIDATION_SEED, chosen)
+        options = {**self._kwargs, "split": "validation"}
+        return play_operator(policy, self._days, VALIDATION_SEED, options)
 
     def _learned(self, model: Predictor) -> OperatorDays:
-        def choose(env: FeederOperatorEnv, seen: np.ndarray) -> np.ndarray:
-            return np.asarray(model.predict(seen, deterministic=True)[0], dtype=np.float64)
+        from flexgym.policies.operator import LearnedOperator
 
-        return self._play("learning", choose)
+        return self._play(LearnedOperator(model, "learning", self._kwargs))
 
     def judge(self, model: Predictor) -> Judgement:
         """See `Task`."""

@@ -49,7 +49,7 @@ class ApplianceArena:
     @classmethod
     def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
-        return option(config, "kind", "mixed") == setting.scenario
+        return option(config, "scenario", option(config, "kind", "mixed")) == setting.scenario
 
     def observed(self, given: Any, name: str) -> Observed:
         """See `Arena`."""

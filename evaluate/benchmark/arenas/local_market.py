@@ -27,6 +27,24 @@ WELFARE, ALONE = "welfare", "learner-"
 _BOUND = {WELFARE: "linear program", ALONE: "best response"}
 
 
+SCENARIOS = (WELFARE, *(ALONE + rule for rule in RULES))
+
+
+def game_of(scenario: str) -> tuple[bool, str]:
+    """Whether one plays among truthful others, and by which rule of `RULES`.
+
+    Args:
+        scenario: One of `SCENARIOS`.
+
+    Raises:
+        ScenarioError: Unknown scenario.
+    """
+    if scenario not in SCENARIOS:
+        raise ScenarioError(f"scenario is {scenario!r}; expected one of {', '.join(SCENARIOS)}.")
+    alone = scenario != WELFARE
+    return alone, scenario.removeprefix(ALONE) if alone else "uniform"
+
+
 class LocalMarketArena:
     """One market of 50 on days of the test split; see `Arena`.
 
@@ -40,14 +58,8 @@ class LocalMarketArena:
     zero = UtilityOnly.name
 
     def __init__(self, setting: Setting, seed: int, cache: Path) -> None:
-        known = (WELFARE, *(ALONE + rule for rule in RULES))
-        if setting.scenario not in known:
-            raise ScenarioError(
-                f"scenario is {setting.scenario!r}; expected one of {', '.join(known)}."
-            )
         self._seed = seed
-        self._alone = setting.scenario != WELFARE
-        self._rule = setting.scenario.removeprefix(ALONE) if self._alone else "uniform"
+        self._alone, self._rule = game_of(setting.scenario)
         self.best = _BOUND[ALONE if self._alone else WELFARE]
         self.scenario = LocalMarketScenario.create(PARTICIPANTS, "test")
 
@@ -66,6 +78,9 @@ class LocalMarketArena:
     @classmethod
     def fits(cls, setting: Setting, config: Mapping[str, Any]) -> bool:
         """See `Arena`."""
+        trained = option(config, "scenario")
+        if trained:
+            return trained == setting.scenario
         alone = option(config, "learners") == 1
         played = ALONE + option(config, "rule", "uniform") if alone else WELFARE
         return setting.scenario == played

@@ -106,6 +106,20 @@ def test_jobs_end_in_time_and_rewards_add_up_to_the_cost(options):
         assert env.unwrapped.simulation.cost_eur[0] == pytest.approx(-rewards, abs=1e-12)
 
 
+def waiting(t, left, job, running, ahead):
+    """What waiting saves a kWh that it puts off: the best plan that idles now, beside the best."""
+    last = job.deadline
+    runs_on = running and not job.interruptible
+    if runs_on or not (left and job.earliest <= t and t + left < last):
+        return 0.0
+    if job.interruptible:
+        later = np.sort(ahead[t + 1 : last])
+        idle, run = later[:left].sum(), later[: left - 1].sum()
+        return ahead[t] + run - idle
+    begins = [ahead[u : u + left].mean() for u in range(t, last - left + 1)]
+    return begins[0] - min(begins[1:])
+
+
 def test_the_observation_is_what_it_says():
     env = make(uncertainty="autoregressive", split="validation").unwrapped
     names = env.observation_names
@@ -131,6 +145,9 @@ def test_the_observation_is_what_it_says():
                 job.deadline - max(t, job.earliest) - left if left else 0, abs=1e-5
             )
             assert seen["may_run [1]"] == (left > 0 and job.earliest <= t < job.deadline)
+            assert seen["waiting_saves [0.1 EUR/kWh]"] == pytest.approx(
+                10 * waiting(t, left, job, simulation.running[0], ahead), abs=1e-5
+            )
             for u in range(t + 1, 24):
                 known = 10 * (ahead[u] - now) if u < job.deadline else 0.0
                 assert obs[AHEAD + u - t - 1] == pytest.approx(known, abs=1e-5)
