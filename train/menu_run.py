@@ -21,9 +21,9 @@ from flexgym.train.menu_lessons import Memory, experience, solutions
 from flexgym.train.menu_settings import MenuSettings
 from flexgym.train.run_folder import RunFolder, replace_file
 from flexgym.train.settings import Budget
+from flexgym.train.task import VALIDATION_SEED
 from flexgym.train.validation import Validation
 
-VALIDATION_SEED = 7_000_000
 _VALIDATIONS = 20
 _PICTURES = 5
 _CHECKPOINT_S = 30.0

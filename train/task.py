@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from flexgym.envs.errors import ScenarioError
+from flexgym.evaluate.benchmark.suite import VALIDATION_SEED as VALIDATION_SEED
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from flexgym.policies.learned import Predictor
-
-VALIDATION_SEED = 7_000_000
-"""First seed of what policies are validated on; training begins at 10 million."""
 
 
 @dataclass(frozen=True)

@@ -107,19 +107,28 @@ def benchmark(
 
     Raises:
         RunError: A trained policy is missing, damaged, or fits no setting.
-        ScenarioError: The reference gains nothing in a setting.
+        ScenarioError: The reference gains nothing in a setting, or the seed is one that policies
+            are trained or chosen on.
     """
     from time import perf_counter
 
     from tqdm import tqdm
 
+    from flexgym.envs.errors import ScenarioError
     from flexgym.evaluate import report
     from flexgym.evaluate.benchmark.cell import Cell, play_cells
     from flexgym.evaluate.benchmark.html import write_report
     from flexgym.evaluate.benchmark.rows import rows_of
+    from flexgym.evaluate.benchmark.suite import VALIDATION_SEED
     from flexgym.evaluate.benchmark.tables import markdown_tables, print_summary
     from flexgym.policies.zoo import WEIGHTS
 
+    most = max(setting.episodes for setting in settings)
+    if not 0 <= seed <= VALIDATION_SEED - most:
+        raise ScenarioError(
+            f"seed is {seed}; expected 0 to {VALIDATION_SEED - most}, for policies are chosen and "
+            "trained on those behind."
+        )
     started = perf_counter()
     out = report.output_folder(folder)
     teams = _teams(settings, runs, code, Path(weights or WEIGHTS), seed, out)

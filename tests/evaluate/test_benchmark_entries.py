@@ -189,3 +189,69 @@ def test_the_manuals_policy_takes_part(tmp_path, monkeypatch):
     scores = {row["policy"]: row["score"]["mean"] for row in results["rows"]}
     # It is the rule of self-consumption that charges in cheap hours as well.
     assert scores["thrifty"] > scores["self-consumption"] > scores["uncontrolled"]
+
+
+OWN = {
+    "reads": "def reads(seen):\n    return seen[:, :0]\n\n\nreads.files = ['weights.txt']\n",
+    "raises": "def raises(seen):\n    raise KeyError('gone')\n",
+    "unmade": "class unmade:\n    def __init__(self):\n        raise ValueError('no')\n",
+    "unknown": "class unknown:\n    settings = {'nonsense': 1}\n\n    def predict(self, seen):\n"
+    "        return seen\n",
+}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Writes an own policy; what it is called on the command line."""
+
+    def write(name, folder="."):
+        file = tmp_path / folder / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(OWN[name])
+        return f"{file}:{name}"
+
+    return write
+
+
+def test_what_an_own_policy_reads_counts_as_part_of_it(own, tmp_path):
+    with pytest.raises(RunError, match="files that cannot be read"):
+        code_entries([own("reads")])
+    digests = set()
+    for text in ("0", "1"):
+        (tmp_path / "weights.txt").write_text(text)
+        digests.add(code_entries([own("reads")])[0][1].digest)
+    assert len(digests) == 2
+
+
+def test_policies_that_share_a_name_are_refused(own, tmp_path):
+    household = Setting("household", "no-car", 8)
+    arena = arena_class("household")(household, 0, tmp_path)
+    two = code_entries([own("raises"), own("raises", "other")])
+    with pytest.raises(RunError, match="are both called raises"):
+        team_of(household, arena, code=two)
+    write_run(tmp_path / "run", environment="flexgym/Household-v0", car=False)
+    runs = run_entries([f"optimal={tmp_path / 'run'}"])
+    with pytest.raises(RunError, match="two policies of household/no-car are called optimal"):
+        team_of(household, arena, runs)
+    with pytest.raises(RunError, match="one that a table can hold"):
+        run_entries([f"a|b={tmp_path / 'run'}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", r"household/no-car/raises.*KeyError\('gone'\)"),
+        ("unmade", "cannot be made"),
+        ("unknown", "nonsense"),
+    ],
+)
+def test_whose_policy_raised_is_said(own, tmp_path, name, message):
+    setting = Setting("household", "no-car", 8)
+    with pytest.raises(RunError, match=message):
+        benchmark(tmp_path / "out", settings=[setting], code=[own(name)])
+
+
+@pytest.mark.parametrize("seed", [-1, 7_000_000, 6_999_999])
+def test_seeds_of_validation_and_training_are_refused(seed, tmp_path):
+    with pytest.raises(ScenarioError, match="seed is"):
+        benchmark(tmp_path, settings=[Setting("trader", "evening", 8)], seed=seed)
