@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flexgym.envs.errors import RunError, ScenarioError
-from flexgym.evaluate.household import add_cache_argument
 from flexgym.policies.learned_menus import MENUS, RECIPES
-from flexgym.train.training import DEVICES, training_device
+from flexgym.train.command import add_run_arguments, train_and_tell
+from flexgym.train.training import training_device
 
 ENV_ID = "flexgym/Household-v0"
 VALIDATION_HOUSE_DAYS = 64
@@ -20,53 +20,15 @@ CHECKPOINT = "learner.safetensors"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="how to learn")
-    parser.add_argument("--config", type=Path, help="hyper-parameters, YAML")
     parser.add_argument("--updates", type=int, help="steps of the optimiser")
-    parser.add_argument("--minutes", type=float, help="stop after this time")
-    parser.add_argument(
-        "--seeds", type=int,
-        help="train so many seeds from --seed on, each in OUT/seed-K, --threads at a time",
-    )  # fmt: skip
-    parser.add_argument(
-        "--validation", type=int,
-        help=f"house-days of each world to validate on (default {VALIDATION_HOUSE_DAYS})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto",
-        help="where networks learn (default auto: the GPU where there is one)",
-    )  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    add_cache_argument(parser)
+    each = f"house-days of each world to validate on (default {VALIDATION_HOUSE_DAYS})"
+    add_run_arguments(parser, each)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train as the command line says."""
-    from flexgym.train.seeds import seed_folder, train_seeds
-
-    several = arguments.seeds is not None
-    name = f"menus-{arguments.recipe}"
-    folder = arguments.out or Path("runs") / (name if several else f"{name}-{arguments.seed}")
-    chosen: dict[str, Any] = {
-        "recipe": arguments.recipe,
-        "config": arguments.config,
-        "updates": arguments.updates,
-        "minutes": arguments.minutes,
-        "cache": arguments.cache,
-        "validation": arguments.validation,
-        "seed": arguments.seed,
-        "threads": arguments.threads,
-        "device": arguments.device,
-        "resume": arguments.resume,
-    }
-    first = folder
-    if several:
-        for seed, reached in train_seeds(MENUS, folder, arguments.seeds, **chosen).items():
-            where = seed_folder(folder, seed)
-            print(f"seed {seed}: best validation score {reached:.2f}; run in {where}")
-        first = seed_folder(folder, arguments.seed)
-    else:
-        print(f"best validation score {train(folder, **chosen):.2f}; run in {folder}")
-    print(f"next: flexgym evaluate household --run {first}   |   tensorboard --logdir {folder}")
+    own = {"recipe": arguments.recipe, "updates": arguments.updates}
+    train_and_tell(MENUS, f"{MENUS}-{arguments.recipe}", train, arguments, own)
     return 0
 
 
