@@ -202,8 +202,8 @@ def test_cards_of_menus_say_how_they_learn():
     assert "recipe *distilled*" in card
     assert "2026-01-01, numpy 2, commit unknown" in card
     line = next(x for x in card.splitlines() if "flexgym train" in x).strip()
-    arguments = _parser().parse_args(shlex.split(line.replace("$seed", "1"))[1:])
-    assert (arguments.target, arguments.recipe, arguments.seed) == ("menus", "distilled", 1)
+    arguments = _parser().parse_args(shlex.split(line)[1:])
+    assert (arguments.target, arguments.recipe, arguments.seeds) == ("menus", "distilled", 2)
 
 
 def test_shipping_again_replaces_what_was_there(runs, tmp_path):
