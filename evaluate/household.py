@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", type=Path, action="append", default=[], help="run folder; may be repeated"
     )
     parser.add_argument(
-        "--policies", default=",".join(POLICIES), help="comma-separated, of " + ", ".join(POLICIES)
-    )
+        "--policies", default=",".join(POLICIES),
+        help=f"comma-separated, of {', '.join(POLICIES)}, or policies that ship",
+    )  # fmt: skip
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument("--house-days", type=int, default=HOUSE_DAYS, help="episodes to play")
     parser.add_argument("--uncertainty", default="markov", help="markov or none")
@@ -107,7 +108,7 @@ def evaluate(
     Args:
         folder: Where ``results.json``, the CSV files and the pictures go.
         runs: Run folders of trained policies.
-        policies: Names out of `POLICIES`.
+        policies: Names out of `POLICIES` or of policies that ship, which play with every seed.
         split: Split of days and houses.
         house_days: Episodes.
         uncertainty: ``"markov"`` or ``"none"``.
@@ -132,14 +133,18 @@ def evaluate(
     from flexgym.evaluate import report
     from flexgym.evaluate.household_pictures import household_pictures
     from flexgym.evaluate.rollout import HouseDays
+    from flexgym.policies import zoo
     from flexgym.policies.household import Optimal
 
-    unknown = [name for name in policies if name not in POLICIES]
+    setting = f"household/{'car' if car else 'no-car'}"
+    fitting = [name for name in zoo.names() if zoo.shipped(name).plays(setting)]
+    unknown = [name for name in policies if name not in (*POLICIES, *fitting)]
     if unknown:
         raise ScenarioError(
-            f"policies has {', '.join(unknown)}; expected names of {', '.join(POLICIES)}. "
-            "Pass trained policies with --run."
+            f"policies has {', '.join(unknown)}; expected names of "
+            f"{', '.join((*POLICIES, *fitting))}. Pass trained policies with --run."
         )
+    shipped = [name for name in dict.fromkeys(policies) if name in fitting]
     if house_days < 2:
         raise ScenarioError(f"house_days is {house_days}; expected at least 2.")
     learned = _learned(runs, checkpoint, threads)
@@ -153,7 +158,7 @@ def evaluate(
     played = HouseDays.sample(scenario, house_days, seed)
     out = report.output_folder(folder)
     optimum = Optimal(cache=SolutionCache(cache) if cache else None, workers=threads)
-    costs, gaps = _play(played, policies, learned, optimum)
+    costs, gaps = _play(played, policies, learned, shipped, optimum)
     rows = _rows(costs, seed)
     optimal = costs["optimal"].cost_eur
     results = report.write_results(
@@ -178,7 +183,8 @@ def evaluate(
         value_of_flexibility_eur=float((costs["uncontrolled"].cost_eur - optimal).mean()),
     )
     report.write_csv(out / "episodes.csv", _episodes(played, costs))
-    household_pictures(out, results, played, learned[-1] if learned else optimum, optimum)
+    drawn = learned[-1] if learned else zoo.load(shipped[0]) if shipped else optimum
+    household_pictures(out, results, played, drawn, optimum)
     report.print_scores(results)
     return results
 
@@ -208,12 +214,14 @@ def _play(
     played: HouseDays,
     names: Sequence[str],
     learned: Sequence[Learned | LearnedMenus],
+    shipped: Sequence[str],
     optimal: Optimal,
 ) -> tuple[dict[str, Costs], tuple[float, float]]:
     """Costs by policy, and the largest certified gaps of the optimum, EUR and percent."""
     from tqdm import tqdm
 
-    from flexgym.evaluate.rollout import Costs, foresight_costs, rollout
+    from flexgym.evaluate.rollout import foresight_costs, rollout
+    from flexgym.policies import zoo
     from flexgym.policies.household import RULES, ModelPredictive
 
     known = {**RULES, ModelPredictive.name: ModelPredictive}
@@ -221,8 +229,9 @@ def _play(
     costs: dict[str, Costs] = {}
     gaps: list[tuple[float, float]] = []
     policies: list[HouseholdPolicy] = [*chosen, *learned, optimal]
+    seeds = {name: [zoo.load(name, seed) for seed in zoo.shipped(name).seeds] for name in shipped}
     # The optimum counts twice: it is solved, then played.
-    total = len(played) * (len(policies) + 2)
+    total = len(played) * (len(policies) + sum(map(len, seeds.values())) + 2)
     # disable=None: no bar where there is no terminal.
     with tqdm(total=total, desc="house-days", leave=False, disable=None) as bar:
 
@@ -241,20 +250,27 @@ def _play(
             while policy.name in costs:
                 policy.name += "'"
             costs[policy.name] = rollout(policy, played, advance_and_note)
+        for name, several in seeds.items():
+            title = f"{name}, mean of {len(several)} seeds"
+            costs[title] = _mean(title, [rollout(policy, played, advance) for policy in several])
         costs["perfect foresight"] = foresight_costs(played, advance)
     by_algorithm: dict[str, list[Costs]] = {}
     for policy in learned:
         by_algorithm.setdefault(policy.algorithm, []).append(costs[policy.name])
     for algorithm, several in by_algorithm.items():
         if len(several) > 1:
-            mean = np.mean([c.cost_eur for c in several], axis=0)
-            terms = {
-                key: np.mean([c.terms[key] for c in several], axis=0) for key in several[0].terms
-            }
             name = f"{algorithm}, mean of {len(several)} runs"
-            costs[name] = Costs(name, mean, terms)
+            costs[name] = _mean(name, several)
     optimal.progress = lambda done, total: None
     return costs, (max(g[0] for g in gaps), max(g[1] for g in gaps))
+
+
+def _mean(name: str, several: Sequence[Costs]) -> Costs:
+    """What several policies come to on average, episode by episode."""
+    from flexgym.evaluate.rollout import Costs
+
+    terms = {key: np.mean([c.terms[key] for c in several], axis=0) for key in several[0].terms}
+    return Costs(name, np.mean([c.cost_eur for c in several], axis=0), terms)
 
 
 def _rows(costs: dict[str, Costs], seed: int) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,10 @@ class Shipped:
     settings: tuple[str, ...]
     best: int
     seeds: Mapping[int, ShippedSeed]
+
+    def plays(self, setting: str) -> bool:
+        """Whether it plays in a setting of the benchmark, such as ``"household/car"``."""
+        return any(fnmatch(setting, pattern) for pattern in self.settings)
 
     @property
     def card(self) -> str:
