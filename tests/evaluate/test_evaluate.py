@@ -129,6 +129,23 @@ def test_a_house_without_its_car_is_another_game(tmp_path):
     assert "without car" in results["scenario"]["title"]
 
 
+def test_policies_that_ship_play_with_every_seed(tmp_path):
+    from flexgym.policies import zoo
+
+    name = "household-ppo-no-car"
+    options = {"house_days": 8, "car": False}
+    results = evaluate(tmp_path / "shipped", policies=[name], **options)
+    mean = {row["policy"]: row["cost_eur"]["mean"] for row in results["rows"]}
+    folders = [seed.folder for seed in zoo.shipped(name).seeds.values()]
+    title = f"{name}, mean of {len(folders)} seeds"
+    runs = evaluate(tmp_path / "runs", policies=[], runs=folders, **options)
+    alone = {row["policy"]: row["cost_eur"]["mean"] for row in runs["rows"]}
+    assert mean[title] == pytest.approx(alone[f"ppo, mean of {len(folders)} runs"], abs=1e-12)
+    # It was trained without a car, and plays without one only.
+    with pytest.raises(ScenarioError, match=f"policies has {name}"):
+        evaluate(tmp_path / "car", policies=[name], house_days=8)
+
+
 def test_own_sessions_are_played(tmp_path):
     from flexgym.envs.data import load_sessions
 
