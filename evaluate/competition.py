@@ -1,4 +1,9 @@
-"""What a strategy of the contest by turns is worth, exactly: against the equilibrium and itself."""
+"""What a strategy of the contest by turns is worth, exactly: against itself and the equilibrium.
+
+The score is by exploitability, for that alone is 0 in every equilibrium and nowhere else: two who
+learned together may earn more than in the solver's equilibrium and less against it, and yet neither
+gains much by leaving.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +23,6 @@ from flexgym.baselines.aggregator_market.duopoly import (
 from flexgym.envs.aggregator_market.competition import Duopoly
 from flexgym.envs.aggregator_market.duopoly_games import Start, middle
 from flexgym.envs.household.params import Floats
-
-TERMS = ("first_eur", "second_eur", "exploitability_eur", "together_eur")
 
 
 @dataclass(frozen=True)
@@ -51,27 +54,30 @@ def places(game: Duopoly, n: int, seed: int) -> Places:
 
 @dataclass(frozen=True)
 class Reference:
-    """What strategies of a game are judged against.
+    """What strategies of a game are judged against; all by first state and standing offer, (s, g).
 
     Attributes:
         game: The rules.
         choice: The subgame-perfect equilibrium, shape (days, states, g).
-        nash_eur: What both earn together in it, by first state and standing offer, (states, g).
-        cartel_eur: The most that they could earn together, likewise.
+        nash_eur: What both earn together in it.
+        cartel_eur: The most that they could earn together.
+        still_eur: What standing still earns against the equilibrium, first and second together.
     """
 
     game: Duopoly
     choice: NDArray[np.int8]
     nash_eur: Floats
     cartel_eur: Floats
+    still_eur: Floats
 
 
 @lru_cache(maxsize=2)
 def reference(game: Duopoly) -> Reference:
     """Solve a game."""
     nash, most = alternating_equilibrium(game), cartel(game)
+    still = sum(_against(game, nash.choice, np.full_like(nash.choice, middle(game))))
     together = (value.mover_eur + value.other_eur for value in (nash, most))
-    return Reference(game, nash.choice, *together)
+    return Reference(game, nash.choice, *together, np.asarray(still))
 
 
 @dataclass(frozen=True)
@@ -79,30 +85,28 @@ class Earnings:
     """Expected earnings of a game from each place, shape (n,) each, EUR; nothing is sampled.
 
     Attributes:
-        first_eur: Of the strategy that moves first, against the equilibrium.
-        second_eur: Likewise where it moves second.
         exploitability_eur: What a player gains by the best response to the strategy over playing
-            it too, mean of the first and the second.
-        together_eur: What two that play it earn together.
-        collusion: Their place between equilibrium (0) and cartel (100), over all places.
+            it too, mean of the one who moves first and the other; 0 in an equilibrium.
+        together_eur: What two that play the strategy earn together.
+        first_eur: What the strategy earns against the equilibrium where it moves first.
+        second_eur: Likewise where it moves second.
+        collusion_percent: Place of ``together_eur`` between equilibrium (0) and cartel (100).
+        against_percent: Place of what is earned against the equilibrium between standing still (0)
+            and the equilibrium (100), the best response to itself.
     """
 
-    first_eur: Floats
-    second_eur: Floats
     exploitability_eur: Floats
     together_eur: Floats
-    collusion: float
-
-    @property
-    def cost_eur(self) -> Floats:
-        """Minus what a game against the equilibrium earns, mean of both roles."""
-        return -0.5 * (self.first_eur + self.second_eur)
+    first_eur: Floats
+    second_eur: Floats
+    collusion_percent: float
+    against_percent: float
 
     @property
     def terms(self) -> dict[str, Floats]:
-        """By name, those of `TERMS`, and the place between equilibrium and cartel."""
-        found = {name: getattr(self, name) for name in TERMS}
-        return found | {"collusion_percent": np.full(len(self.first_eur), self.collusion)}
+        """Everything by name; ratios are over all places."""
+        n = len(self.first_eur)
+        return {name: np.broadcast_to(value, n).copy() for name, value in vars(self).items()}
 
 
 def earnings(of: Reference, choice: NDArray[np.int8], at: Places) -> Earnings:
@@ -113,14 +117,28 @@ def earnings(of: Reference, choice: NDArray[np.int8], at: Places) -> Earnings:
         choice: The strategy, shape (days, states, g).
         at: Where games begin.
     """
-    sides = [of.choice.copy(), of.choice.copy()]
-    for player, mixed in enumerate(sides):
-        mixed[player::2] = choice[player::2]
-    first, second = (at.of(worth_to(of.game, mixed, k)) for k, mixed in enumerate(sides))
-    gains = exploitability(of.game, choice)
+    first, second = (at.of(earned) for earned in _against(of.game, of.choice, choice))
     own = play(of.game, choice)
-    together = at.of(own.mover_eur + own.other_eur)
-    nash, most = at.of(of.nash_eur), at.of(of.cartel_eur)
-    worth = float((most - nash).mean())
-    collusion = 100.0 * float((together - nash).mean()) / worth if worth > 1e-9 else 0.0
-    return Earnings(first, second, 0.5 * (at.of(gains[0]) + at.of(gains[1])), together, collusion)
+    gain = sum(exploitability(of.game, choice, own))
+    together, nash = at.of(own.mover_eur + own.other_eur), at.of(of.nash_eur)
+    still = at.of(of.still_eur)
+    return Earnings(
+        0.5 * at.of(np.asarray(gain)),
+        together,
+        first,
+        second,
+        _percent(together - nash, at.of(of.cartel_eur) - nash),
+        _percent(first + second - still, nash - still),
+    )
+
+
+def _against(game: Duopoly, equilibrium: NDArray, choice: NDArray) -> tuple[Floats, Floats]:
+    """What a strategy earns against the equilibrium as first and as second, (states, g) each."""
+    first, second = equilibrium.copy(), equilibrium.copy()
+    first[::2], second[1::2] = choice[::2], choice[1::2]
+    return worth_to(game, first, 0), worth_to(game, second, 1)
+
+
+def _percent(part: Floats, whole: Floats) -> float:
+    """A ratio of sums; 0 where there is nothing to share."""
+    return 100.0 * float(part.sum() / whole.sum()) if whole.sum() > 1e-9 else 0.0

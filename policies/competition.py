@@ -75,7 +75,10 @@ def strategy(policy: CompetitionPolicy, game: Duopoly) -> NDArray[np.int8]:
         ActionError: An action is no number in [-1, 1].
     """
     policy.begin(Turn(game, 0))
-    g, choice = len(game.offers), np.empty((game.days, len(game.members), len(game.offers)), np.int8)
+    g, choice = (
+        len(game.offers),
+        np.empty((game.days, len(game.members), len(game.offers)), np.int8),
+    )
     for day in range(game.days):
         turn = Turn(game, day)
         actions = np.asarray(policy.act(turn), dtype=np.float64)

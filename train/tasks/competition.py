@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class CompetitionTask:
     """``bus_competition_v0.parallel_env(repeated=True)``: both share one policy; see `Task`.
 
-    Score 0 is what standing still earns against the equilibrium, 100 what the equilibrium does,
-    mean of moving first and second. All is exact; episodes are where games begin.
+    What a policy costs is its exploitability: what the exact best response to it gains over playing
+    it too. Score 0 is that of standing still, 100 is none, an equilibrium. Nothing is sampled;
+    episodes are where games begin.
     """
 
     env_id = "flexgym/bus-competition-v0"
@@ -87,9 +88,9 @@ class CompetitionTask:
         from flexgym.policies.learned_competition import LearnedCompetitor
 
         played = self._play(LearnedCompetitor(model, "learning"))
-        cost, best = played.cost_eur, self._best.cost_eur
+        cost, zero, best = (one.exploitability_eur for one in (played, self._zero, self._best))
         return Judgement(
-            score(cost, self._zero.cost_eur, best),
+            score(cost, zero, best),
             float(cost.mean()),
             float((cost - best).mean()),
             terms={name: float(values.mean()) for name, values in played.terms.items()},

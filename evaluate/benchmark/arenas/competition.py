@@ -24,9 +24,9 @@ SCENARIO = "herding"
 
 
 class CompetitionArena:
-    """Games against the exact equilibrium, half of each as first and half as second; see `Arena`.
+    """Strategies that play themselves; see `Arena`. What they cost is their exploitability.
 
-    Nothing earns more against the equilibrium than the equilibrium, so nobody passes 100.
+    No strategy is less exploitable than an equilibrium, so nobody passes 100.
     """
 
     env_ids = ("flexgym/bus-competition-v0",)
@@ -57,4 +57,5 @@ class CompetitionArena:
         timed: Any = Timed(policy)
         at = places(game, n, self._seed + part.start)
         found = earnings(self._reference, strategy(timed, game), at)
-        return Played(found.cost_eur, np.zeros(n), found.terms, timed.plan_s, timed.step_s)
+        cost, none = found.exploitability_eur, np.zeros(n)
+        return Played(cost, none, found.terms, timed.plan_s, timed.step_s)
