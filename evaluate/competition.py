@@ -76,8 +76,8 @@ def reference(game: Duopoly) -> Reference:
     """Solve a game."""
     nash, most = alternating_equilibrium(game), cartel(game)
     still = sum(_against(game, nash.choice, np.full_like(nash.choice, middle(game))))
-    together = (value.mover_eur + value.other_eur for value in (nash, most))
-    return Reference(game, nash.choice, *together, np.asarray(still))
+    together, together_most = (value.mover_eur + value.other_eur for value in (nash, most))
+    return Reference(game, nash.choice, together, together_most, np.asarray(still))
 
 
 @dataclass(frozen=True)
