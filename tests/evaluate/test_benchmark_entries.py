@@ -158,9 +158,9 @@ def test_names_that_files_cannot_hold_stay_apart(tmp_path):
 def test_observed_policies_see_rows(tmp_path):
     """The same function, on every kind of environment: zeros of the right width."""
     widths = {
-        **{"household": 2, "feeder": 2, "local-market": 2},
-        **{"aggregator": 1, "buses": 1, "competition": 1},
-    }
+        "household": 2, "feeder": 2, "local-market": 2,
+        "aggregator": 1, "buses": 1, "competition": 1,
+    }  # fmt: skip
     seen = {}
     for name, width in widths.items():
         setting = next(one for one in SMALL if one.environment == name)
