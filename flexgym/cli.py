@@ -23,7 +23,7 @@ COMMANDS = {
         dict.fromkeys(
             (
                 *("household", "feeder", "operator"),
-                *("aggregator", "aggregators", "directive", "buses"),
+                *("aggregator", "aggregators", "directive", "buses", "competition"),
                 *("appliance", "trader", "local-market"),
             ),
             "flexgym.train.command",

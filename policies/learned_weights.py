@@ -192,6 +192,9 @@ def write_policy(model: BaseAlgorithm, algorithm: str, path: Path) -> None:
         "action": json.dumps(list(cast(Any, policy.action_space.shape))),
         "policy_kwargs": json.dumps(kwargs),
     }
+    choices = getattr(policy.action_space, "n", None)
+    if choices is not None:
+        about["choices"] = str(int(choices))
     tensors = {
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in policy.state_dict().items()
@@ -224,7 +227,7 @@ def load_policy(path: Path, algorithm: str = "ppo") -> BasePolicy:
         algorithm = about["algorithm"]
         facts = {
             "observation_space": {"_shape": json.loads(about["observation"])},
-            "action_space": {"_shape": json.loads(about["action"])},
+            "action_space": {"_shape": json.loads(about["action"]), "n": about.get("choices")},
             "policy_kwargs": json.loads(about["policy_kwargs"]),
         }
     except (*_DAMAGED, SafetensorError) as error:
@@ -236,7 +239,7 @@ def load_policy(path: Path, algorithm: str = "ppo") -> BasePolicy:
 
 
 def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> BasePolicy:
-    from gymnasium.spaces import Box
+    from gymnasium.spaces import Box, Discrete
 
     given = facts.get("policy_kwargs") or {}
     if not isinstance(given, dict) or ":serialized:" in given:
@@ -257,12 +260,11 @@ def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> 
             tuple(int(n) for n in facts[space]["_shape"])
             for space in ("observation_space", "action_space")
         )
-        if prod((*seen, *done)) > 10_000_000:
+        choices = facts["action_space"].get("n")
+        acts = Box(-1.0, 1.0, done, np.float32) if choices is None else Discrete(int(choices))
+        if prod((*seen, *done, int(choices or 1))) > 10_000_000:
             raise ValueError
-        policy = kind(
-            Box(-np.inf, np.inf, seen, np.float32), Box(-1.0, 1.0, done, np.float32), _still,
-            **kwargs,
-        )  # fmt: skip
+        policy = kind(Box(-np.inf, np.inf, seen, np.float32), acts, _still, **kwargs)
         acting = {k: v for k, v in tensors.items() if not k.startswith(_CRITICS)}
         missing, unexpected = policy.load_state_dict(acting, strict=False)
         if unexpected or any(not name.startswith(_CRITICS) for name in missing):

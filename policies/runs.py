@@ -37,6 +37,7 @@ LOADERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "flexgym/aggregator-market-v0/buses": {ANY: (_MARKET, "buses")},
     "flexgym/Appliance-v0": {ANY: ("flexgym.policies.learned_appliance:load_appliance_policy",)},
     "flexgym/local-market-v0": {ANY: ("flexgym.policies.local_market:load_local_market_policy",)},
+    "flexgym/bus-competition-v0": {ANY: ("flexgym.policies.learned_competition:load_competitor",)},
     "flexgym/Trader-v0": {ANY: ("flexgym.policies.learned_trader:load_trader_policy",)},
 }
 """By environment and algorithm, `ANY` for those without an entry: ``module:function`` of a run

@@ -20,6 +20,7 @@ NEXT = {
     "aggregators": "flexgym evaluate market --role aggregator --policy {run}",
     "directive": "flexgym evaluate market --role dso --policy {run}",
     "buses": "flexgym evaluate market --role buses --policy {run}",
+    "competition": "flexgym benchmark --only 'competition/*' --run {run}",
     "operator": "flexgym benchmark --only 'operator/*' --run {run}",
     "appliance": "flexgym evaluate appliance --policy {run}",
     "trader": "flexgym evaluate trader --policy {run}",

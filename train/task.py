@@ -103,6 +103,7 @@ TASKS: Mapping[str, str] = {
     "aggregators": "flexgym.train.tasks.market:AggregatorsTask",
     "directive": "flexgym.train.tasks.market:DirectiveTask",
     "buses": "flexgym.train.tasks.market:BusesTask",
+    "competition": "flexgym.train.tasks.competition:CompetitionTask",
     "operator": "flexgym.train.tasks.operator:OperatorTask",
     "appliance": "flexgym.train.tasks.appliance:ApplianceTask",
     "trader": "flexgym.train.tasks.trader:TraderTask",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
+from numpy.typing import ArrayLike, NDArray
 
 from flexgym.envs.aggregator_market.competition import Contest, Duopoly, earned_eur, paid_eur
 from flexgym.envs.errors import ActionError, ScenarioError
@@ -15,6 +16,16 @@ from flexgym.envs.household.action_map import as_numbers
 from flexgym.envs.household.params import Floats
 
 _Game = TypeVar("_Game", Contest, Duopoly)
+
+
+def scaled(position: ArrayLike, offers: int) -> Floats:
+    """Places of offers in a grid of so many, from -1 to 1."""
+    return 2.0 * np.asarray(position) / max(offers - 1, 1) - 1.0
+
+
+def positions_of(action: ArrayLike, offers: int) -> NDArray[np.int64]:
+    """Positions of the offers that are nearest to actions in [-1, 1]."""
+    return np.rint((np.asarray(action) + 1.0) / 2.0 * (offers - 1)).astype(np.int64)
 
 
 class Aggregators:
@@ -69,7 +80,7 @@ class Aggregators:
 
     def scaled(self, position: int) -> float:
         """An offer's place in the grid, from -1 to 1."""
-        return 2.0 * position / max(len(self.offers) - 1, 1) - 1.0
+        return float(scaled(position, len(self.offers)))
 
     def position(self, agent: str, action: Any) -> int:
         """Place in the grid of what an action offers."""
@@ -78,7 +89,7 @@ class Aggregators:
             raise ActionError(
                 f"action of {agent} is {action!r}; expected shape (1,), a number in [-1, 1]."
             )
-        return int(np.rint((float(played[0]) + 1.0) / 2.0 * (len(self.offers) - 1)))
+        return int(positions_of(played[0], len(self.offers)))
 
     def chosen(self, actions: Mapping[str, Any]) -> list[int]:
         """The same of everybody's actions."""

@@ -10,6 +10,7 @@ from pettingzoo import AECEnv, ParallelEnv
 
 from flexgym.envs.aggregator_market.competition import Duopoly, revise
 from flexgym.envs.aggregator_market.competitors import Aggregators, accounts, checked_rules
+from flexgym.envs.aggregator_market.duopoly_games import OBSERVATION_NAMES, Start, observed
 from flexgym.envs.errors import ActionError, ScenarioError, StateError
 
 
@@ -27,27 +28,13 @@ class _Duopoly(Aggregators):
         if game is None:
             rules = {"outside": 0.7, **rules}
         self.game = game = checked_rules(Duopoly, game, rules, render_mode)
-        names = ("own_buses", "rival_buses", "own_offer", "rival_offer", "days_left", "own_turn")
-        super().__init__(game.offers, names, 2, 1.0)
-        if start is not None and start != "random" and np.shape(start) != (2,):
-            raise ScenarioError(f"start is {start!r}; expected buses of both, 'random' or None.")
-        if not isinstance(start, str):
-            start = (game.buses - game.buses // 2, game.buses // 2) if start is None else start
-            game.state(*start)
-        if standing is not None and standing not in game.offers:
-            raise ScenarioError(f"standing is {standing}; expected one of {game.offers}.")
-        self.start = start
-        middle = game.offers[len(game.offers) // 2]
-        self.standing = game.offers.index(middle if standing is None else standing)
+        super().__init__(game.offers, OBSERVATION_NAMES, 2, 1.0)
+        self.start = Start.of(game, start, standing)
         self.day = 0
 
     def _start(self, seed: int | None) -> None:
         rng, game = self.begin(seed), self.game
-        if isinstance(self.start, str):
-            first, second = game.members[rng.integers(len(game.members))]
-            standing = int(rng.integers(len(self.offers)))
-        else:
-            (first, second), standing = self.start, self.standing
+        first, second, standing = self.start.draw(game, rng)
         self.buses = np.array([first, second, game.buses - first - second], dtype=np.int64)
         self.positions = [standing, standing]
         self.day = 0
@@ -81,11 +68,7 @@ class _Duopoly(Aggregators):
         return self.possible_agents[self.day % 2]
 
     def _observation(self, k: int) -> np.ndarray:
-        game, mine, rival = self.game, self.positions[k], self.positions[1 - k]
-        left, turn = 1.0 - self.day / game.days, not self.over and self.day % 2 == k
-        share = self.buses[[k, 1 - k]] / game.buses
-        seen = [*share, self.scaled(mine), self.scaled(rival), left, float(turn)]
-        return np.array(seen, dtype=np.float32)
+        return observed(self.game, self.day, self.buses, np.array(self.positions))[k]
 
     def state(self) -> np.ndarray:
         """The whole game as the first aggregator sees it; nothing is hidden from anybody."""

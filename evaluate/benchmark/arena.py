@@ -136,6 +136,7 @@ ARENAS: Mapping[str, str] = {
     "aggregator": "flexgym.evaluate.benchmark.arenas.market:AggregatorArena",
     "directive": "flexgym.evaluate.benchmark.arenas.market:DirectiveArena",
     "buses": "flexgym.evaluate.benchmark.arenas.market:BusesArena",
+    "competition": "flexgym.evaluate.benchmark.arenas.competition:CompetitionArena",
     "appliance": "flexgym.evaluate.benchmark.arenas.appliance:ApplianceArena",
     "local-market": "flexgym.evaluate.benchmark.arenas.local_market:LocalMarketArena",
     "trader": "flexgym.evaluate.benchmark.arenas.trader:TraderArena",

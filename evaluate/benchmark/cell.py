@@ -36,6 +36,7 @@ _SOURCES = ("envs", "baselines", "policies")
 _PLAY = (
     *("rollout", "feeder_play", "feeder_sample", "market_play", "appliance_play"),
     *("local_market_play", "trader", "operator_play", "appliance", "local_market"),
+    "competition",
     "benchmark/arena",
 )
 _PACKAGES = ("numpy", "scipy", "numba", "highspy")

@@ -28,6 +28,7 @@ SMALL = (
     Setting("household", "car", 64, parts=4),
     Setting("household", "no-car", 256, parts=2),
     *(Setting(env, scenario, 1024) for env, known in _MARKET.items() for scenario in known),
+    Setting("competition", "herding", 1024),
     Setting("local-market", "welfare", 128),
     Setting("local-market", "learner-uniform", 64),
     Setting("local-market", "learner-pay-as-bid", 64),

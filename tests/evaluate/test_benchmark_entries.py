@@ -42,7 +42,8 @@ def test_every_arena_knows_its_references(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["household", "feeder", "operator", "trader", "local-market", "appliance"]
+    "name",
+    ["household", "feeder", "operator", "competition", "trader", "local-market", "appliance"],
 )
 def test_unknown_scenarios_are_named(name, tmp_path):
     with pytest.raises(ScenarioError, match="nowhere"):
@@ -156,7 +157,10 @@ def test_names_that_files_cannot_hold_stay_apart(tmp_path):
 
 def test_observed_policies_see_rows(tmp_path):
     """The same function, on every kind of environment: zeros of the right width."""
-    widths = {"household": 2, "feeder": 2, "aggregator": 1, "buses": 1, "local-market": 2}
+    widths = {
+        "household": 2, "feeder": 2, "local-market": 2,
+        "aggregator": 1, "buses": 1, "competition": 1,
+    }  # fmt: skip
     seen = {}
     for name, width in widths.items():
         setting = next(one for one in SMALL if one.environment == name)

@@ -59,6 +59,43 @@ def test_policies_play_from_both_files_as_from_the_model(tmp_path, algorithm, ne
     assert light < 0.5 * heavy
 
 
+class Listed(Bounded):
+    """The same with one of five things done."""
+
+    action_space = gym.spaces.Discrete(5)
+
+    def step(self, action):
+        return self.observation_space.sample(), float(action), False, True, {}
+
+
+def test_policies_that_choose_from_a_list_play_from_both_files(tmp_path):
+    model = PPO("MlpPolicy", Listed(), n_steps=16, batch_size=16, device="cpu", seed=3)
+    model.learn(64)
+    expected, _ = model.predict(SEEN, deterministic=True)
+    model.save(tmp_path / "best.zip")
+    write_policy(model, "ppo", tmp_path / "policy.safetensors")
+    for file in ("best.zip", "policy.safetensors"):
+        policy = load_policy(tmp_path / file)
+        assert policy.action_space == Listed.action_space
+        np.testing.assert_array_equal(policy.predict(SEEN, deterministic=True)[0], expected)
+
+
+@pytest.mark.parametrize("choices", ["4", "0", "many", "1000000000000"])
+def test_lists_that_the_weights_do_not_fit_are_refused(tmp_path, choices):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "policy.safetensors"
+    model = PPO("MlpPolicy", Listed(), n_steps=16, batch_size=16, device="cpu", seed=3)
+    write_policy(model, "ppo", path)
+    with safe_open(path, framework="pt") as stream:
+        about = {**stream.metadata(), "choices": choices}
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata=about)
+    with pytest.raises(RunError, match="no policy of ppo"):
+        load_policy(path)
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_a_restored_model_learns_on_as_one_that_sb3_loads(tmp_path, algorithm):
     model = model_of(algorithm, policy_kwargs={"net_arch": [8]})
