@@ -83,6 +83,7 @@ def test_a_trained_policy_is_played_where_it_fits(arena):
 
 def test_runs_play_in_the_scenario_they_were_trained_for(arena):
     run = {"environment": "flexgym/Operator-v0", "algorithm": "ppo", "hyperparameters": {}}
-    assert arena.fits(run)
-    assert arena.fits({**run, "scenario": "stress"})
-    assert not arena.fits({**run, "scenario": "calm"})
+    stress = Setting("operator", "stress", 1)
+    assert arena.fits(stress, run)
+    assert arena.fits(stress, {**run, "scenario": "stress"})
+    assert not arena.fits(stress, {**run, "scenario": "calm"})
