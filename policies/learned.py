@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import yaml
 
 from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
 from flexgym.policies.learned_weights import ALGORITHMS, load_policy
+from flexgym.policies.runs import read_run
 
 if TYPE_CHECKING:
     from flexgym.envs.household.simulation import HouseholdSimulation
@@ -27,18 +27,12 @@ def read_config(folder: Path, algorithms: Collection[str] = ALGORITHMS) -> dict:
     Raises:
         RunError: The folder is missing or holds no run.
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
-    try:
-        config = yaml.safe_load(path.read_text())
-        if config["algorithm"] not in algorithms or not isinstance(config["seed"], int):
-            raise ValueError
-        if not isinstance(config["hyperparameters"], dict):
-            raise TypeError
-        config["environment"], config["minutes"]  # pyright: ignore
-    except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError) as error:
-        raise RunError(f"cannot read {path}; expected the file flexgym train wrote.") from error
+    config = read_run(folder)
+    if config["algorithm"] not in algorithms or "minutes" not in config:
+        raise RunError(
+            f"{folder / 'config.yaml'} is of a run by {config['algorithm']}; expected one by "
+            f"{', '.join(algorithms)} that flexgym train wrote."
+        )
     return config
 
 

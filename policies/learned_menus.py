@@ -14,10 +14,9 @@ import numpy as np
 
 from flexgym.envs.charts import FlexibilityChart
 from flexgym.envs.charts.chains import CarLevels
-from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.charts.separable import split_power
 from flexgym.envs.household.params import Floats, House, Series
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.house_levels import HouseLevels
 from flexgym.policies.learned import read_config
 from flexgym.policies.learned_day import LearnedDay
 from flexgym.policies.menu_network import MenuNetwork
@@ -119,7 +118,7 @@ class LearnedMenus:
         return LearnedHouseMenus(LearnedMenus(self.network, self.name), homes)
 
 
-class LearnedHouseMenus:
+class LearnedHouseMenus(HouseLevels):
     """A day of menus; see `flexgym.envs.feeder.house_menus.HouseMenus`.
 
     Args:
@@ -128,28 +127,11 @@ class LearnedHouseMenus:
     """
 
     def __init__(self, learned: LearnedMenus, homes: HouseholdSimulation) -> None:
-        self._learned, self._homes = learned, homes
-        self._levels: list[CarLevels] = []
+        super().__init__(homes, lambda row: learned.ahead(homes, row, np.empty(0)))
+        self._learned = learned
         learned.begin(homes)
 
     def offer(self) -> list[FlexibilityChart]:
         """See `HouseMenus`."""
-        homes, none = self._homes, np.empty(0)
-        self._learned.look(homes)
-        self._levels = [self._learned.ahead(homes, row, none) for row in range(homes.n)]
-        rows, soc, now = homes.episodes.rows, homes.soc_kwh.tolist(), homes.now.T.tolist()
-        charts = []
-        for i, levels in enumerate(self._levels):
-            load, pv, buy, sell = now[i]
-            charts.append(house_chart(rows[i], soc[i], load, pv, buy, sell, levels))
-        return charts
-
-    def follow(self, power_kw: Floats) -> Floats:
-        """See `HouseMenus`; `offer` must have been called in this period."""
-        homes = self._homes
-        out = np.empty((3, homes.n))
-        for i, levels in enumerate(self._levels):
-            load, pv = homes.now[:2, i]
-            house = homes.episodes.rows[i]
-            out[:, i] = split_power(house, homes.soc_kwh[i], load, pv, levels, power_kw[i])
-        return out
+        self._learned.look(self._homes)
+        return super().offer()

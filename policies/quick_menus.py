@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from flexgym.baselines.household.tables import KnownDay
-from flexgym.envs.charts import ConvexPiecewiseLinear, FlexibilityChart
+from flexgym.envs.charts import ConvexPiecewiseLinear
 from flexgym.envs.charts.chains import CarLevels
-from flexgym.envs.charts.construction import house_chart
-from flexgym.envs.charts.separable import car_levels, split_power
+from flexgym.envs.charts.separable import car_levels
 from flexgym.envs.compiled import compiled
 from flexgym.envs.household.dynamics import (
     BUY,
@@ -36,9 +35,10 @@ from flexgym.envs.household.dynamics import (
 )
 from flexgym.envs.household.params import DT_H, Floats
 from flexgym.envs.household.simulation import HouseholdSimulation
+from flexgym.policies.house_levels import HouseLevels
 
 
-class QuickMenus:
+class QuickMenus(HouseLevels):
     """A day of menus; see `flexgym.envs.feeder.house_menus.HouseMenus`.
 
     Args:
@@ -46,7 +46,7 @@ class QuickMenus:
     """
 
     def __init__(self, homes: HouseholdSimulation) -> None:
-        self._homes, episodes = homes, homes.episodes
+        episodes = homes.episodes
         # Houses first: a row is read period by period. Losses that pay would not be convex.
         self._ahead = np.ascontiguousarray(episodes.forecast.transpose(2, 1, 0))
         self._ahead[:, BUY] = self._ahead[:, BUY].clip(0.0)
@@ -55,30 +55,9 @@ class QuickMenus:
             KnownDay.solve(episodes.rows[i], self._ahead[i], float(episodes.terminal_price[i]))
             for i in range(homes.n)
         ]
-        self._levels: list[CarLevels] = []
+        super().__init__(homes, self._planned)
 
-    def offer(self) -> list[FlexibilityChart]:
-        """See `HouseMenus`."""
-        homes = self._homes
-        self._levels = [self._after(i) for i in range(homes.n)]
-        rows, soc, now = homes.episodes.rows, homes.soc_kwh.tolist(), homes.now.T.tolist()
-        charts = []
-        for i, levels in enumerate(self._levels):
-            load, pv, buy, sell = now[i]
-            charts.append(house_chart(rows[i], soc[i], load, pv, buy, sell, levels))
-        return charts
-
-    def follow(self, power_kw: Floats) -> Floats:
-        """See `HouseMenus`; `offer` must have been called in this period."""
-        homes = self._homes
-        out = np.empty((3, homes.n))
-        for i, levels in enumerate(self._levels):
-            load, pv = homes.now[:2, i]
-            house = homes.episodes.rows[i]
-            out[:, i] = split_power(house, homes.soc_kwh[i], load, pv, levels, power_kw[i])
-        return out
-
-    def _after(self, i: int) -> CarLevels:
+    def _planned(self, i: int) -> CarLevels:
         """Cost after this period beside each power of the car of house i."""
         homes, t = self._homes, self._homes.t
         house, soc = homes.episodes.rows[i], float(homes.soc_kwh[i])

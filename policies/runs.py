@@ -51,6 +51,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         RunError: There is none, or it is none.
     """
     path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
         if not isinstance(config["seed"], int) or not isinstance(config["algorithm"], str):

@@ -167,14 +167,14 @@ class MenuRun:
         note("train/updates_per_s", step / max(self.budget.used_s, 1e-9), step)
         if step % max(self.settings.updates // _PICTURES, 1) < self.settings.updates_per_draw:
             self._picture(policy)
+        # Validating is no training.
+        self.budget.pause(time.monotonic() - started)
         if reached > self.run.state.best_score:
             self.run.state.best_score = reached
             replace_file(self.run.path / "best.safetensors", policy.network.save)
             self._checkpoint()  # at once, or a run that goes on would not know of it
         each = ", ".join(f"{x:.2f}" for x in scores)
         print(f"{self.label}{step:>8,} updates  score {reached:6.2f}  ({each})", flush=True)
-        # Validating is no training.
-        self.budget.pause(time.monotonic() - started)
         self._append(step, reached, scores)
 
     def _append(self, step: int, reached: float, scores: list[float]) -> None:
