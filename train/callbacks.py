@@ -130,8 +130,9 @@ class Supervisor(BaseCallback):
         self.logger.dump(self.num_timesteps)
         self._say(found)
         state = self.run.state
-        if found.score > state.best_score:
-            state.best_score = found.score
+        rank = found.keeps_limits, found.score
+        if rank > (state.best_keeps_limits, state.best_score):
+            state.best_keeps_limits, state.best_score = rank
             self.run.save_best(self.model)
         self._note(found)
         took = perf_counter() - started

@@ -45,7 +45,8 @@ class RunState:
     Attributes:
         frames: Frames trained when the last checkpoint was written.
         used_s: Seconds trained, all processes together.
-        best_score: Best validation score so far.
+        best_score: Validation score of the best network so far.
+        best_keeps_limits: Whether that one keeps limits.
         next_evaluation: Frames at which to evaluate next.
         replay_at: Position in the replay buffer.
         replay_full: Whether the replay buffer has been filled once.
@@ -54,6 +55,7 @@ class RunState:
     frames: int = 0
     used_s: float = 0.0
     best_score: float = -1e9
+    best_keeps_limits: bool = False
     next_evaluation: int = 0
     replay_at: int = 0
     replay_full: bool = False

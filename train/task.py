@@ -27,6 +27,8 @@ class Judgement:
         cost_eur: Mean cost of an episode, EUR; minus what is earned.
         gap_eur: What it costs above the reference, EUR an episode.
         violation_h: Hours an episode in which a limit is violated; 0 where there are none.
+        keeps_limits: Whether that is little enough; who keeps limits is preferred to who does not,
+            whatever the scores.
         terms: Mean of each of the cost's terms by name, and other numbers worth a curve.
     """
 
@@ -34,6 +36,7 @@ class Judgement:
     cost_eur: float
     gap_eur: float
     violation_h: float = 0.0
+    keeps_limits: bool = True
     terms: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -119,6 +119,35 @@ def test_shaping_of_house_rows_counts_their_share_of_the_grid():
     assert grid.max() > 0.0
 
 
+def test_who_keeps_limits_is_preferred_whatever_the_scores(tmp_path, small_config, monkeypatch):
+    """The best network is the best of those that keep limits, over a resume as well."""
+    from flexgym.train.task import Judgement
+
+    found = iter(
+        [
+            (50.0, False),
+            (30.0, True),
+            (80.0, False),
+            (20.0, True),
+            (40.0, True),
+            (90.0, False),
+            (35.0, True),
+        ]
+    )
+
+    def judge(self, model):
+        score, keeps = next(found)
+        return Judgement(score, 0.0, 0.0, keeps_limits=keeps)
+
+    monkeypatch.setattr(HouseholdTask, "judge", judge)
+    options = {"config": small_config("ppo"), "validation": 1}
+    best = [
+        train(tmp_path / "run", timesteps=768 * run, resume=run > 1, **options)
+        for run in range(1, 4)
+    ]
+    assert best == [30.0, 40.0, 40.0]
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algorithm, small_config):
     from flexgym.policies.learned import Learned
