@@ -27,17 +27,17 @@ class Judgement:
         cost_eur: Mean cost of an episode, EUR; minus what is earned.
         gap_eur: What it costs above the reference, EUR an episode.
         violation_h: Hours an episode in which a limit is violated; 0 where there are none.
-        keeps_limits: Whether that is little enough; who keeps limits is preferred to who does not,
-            whatever the scores.
         terms: Mean of each of the cost's terms by name, and other numbers worth a curve.
+        keeps_limits: Whether limits are violated little enough: such networks are preferred to
+            all others, whatever the scores.
     """
 
     score: float
     cost_eur: float
     gap_eur: float
     violation_h: float = 0.0
-    keeps_limits: bool = True
     terms: Mapping[str, float] = field(default_factory=dict)
+    keeps_limits: bool = True
 
 
 class Task(Protocol):

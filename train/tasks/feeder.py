@@ -120,9 +120,9 @@ class FeederTask:
             float(cost.mean()),
             float((cost - best).mean()),
             violated,
-            violated <= TOLERATED * unmanaged,
             {name: float(played.total(name).mean()) for name in TERMS}
             | {"violation_h_unmanaged": unmanaged},
+            keeps_limits=violated <= TOLERATED * unmanaged,
         )
 
     def _play(self, model: Predictor) -> Days:
