@@ -54,6 +54,8 @@ def test_examples_run(block, tmp_path, monkeypatch):
         ("bench-grid", "bench-grid", grid.markdown_table, "docs/feeder.md"),
         ("bench-ising", "bench-ising", bench.markdown_table, "docs/market.md"),
         ("bench-market", "bench-market", bench.markdown_table, "docs/market.md"),
+        ("bench-menus", "bench-menus", bench.markdown_table, "docs/learning.md"),
+        ("bench-training", "bench-training", bench.markdown_table, "docs/learning.md"),
         ("market", "market", market_tables.markdown_tables, "docs/market.md"),
         ("ising", "ising", ising_tables.markdown_tables, "docs/market.md"),
         ("appliance", "appliance", appliance_tables.markdown_tables, "docs/appliance.md"),
