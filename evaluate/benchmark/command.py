@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,8 @@ def _teams(
     )
 
     trained, own, shipped = run_entries(runs), code_entries(code), shipped_entries(weights)
+    for entry in trained:
+        _say_other_data(entry.source)
     teams = [
         team_of(setting, arena_of(setting, seed, out / "solutions"), trained, own, shipped)
         for setting in settings
@@ -196,3 +199,17 @@ def _teams(
             "trained for one of them. Choose --only, or the pattern before '='."
         )
     return teams
+
+
+def _say_other_data(folder: str) -> None:
+    """Tell who was trained on prices or sessions that the benchmark does not play."""
+    from flexgym.policies.runs import read_run
+
+    config = read_run(folder)
+    for what in ("prices", "sessions"):
+        if config.get(what):
+            print(
+                f"note: {folder} was trained on {what} of {config[what]}; the benchmark plays the "
+                f"{what} that ship.",
+                file=sys.stderr,
+            )

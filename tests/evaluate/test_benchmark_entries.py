@@ -259,3 +259,10 @@ def test_whose_policy_raised_is_said(own, tmp_path, name, message):
 def test_seeds_of_validation_and_training_are_refused(seed, tmp_path):
     with pytest.raises(ScenarioError, match="seed is"):
         benchmark(tmp_path, settings=[Setting("trader", "evening", 8)], seed=seed)
+
+
+def test_who_was_trained_on_other_data_is_said(tmp_path, capsys):
+    write_run(tmp_path / "run", environment="flexgym/Household-v0", car=None, prices="mine.csv")
+    with pytest.raises(RunError, match="fits none"):
+        benchmark(tmp_path / "out", settings=[TRADER], runs=[str(tmp_path / "run")])
+    assert "was trained on prices of mine.csv" in capsys.readouterr().err
