@@ -105,7 +105,7 @@ def _options(config: Mapping[str, Any]) -> list[str]:
     else:
         task = task_class(str(config.get("task")))
         words = [config["task"], "--algo", config["algorithm"]]
-        usual = read_hyperparameters(config["algorithm"], task)
+        usual = read_hyperparameters(config["algorithm"], task, options=config)
         length, option, episodes = "n_timesteps", "--steps", task.episodes
     for key, value in config.items():
         if key in _SHARED or value is None:

@@ -42,13 +42,22 @@ _WIDEST = 4096
 """Of a hidden layer."""
 
 
-def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | None = None) -> dict:
+def read_hyperparameters(
+    algorithm: str,
+    task: type[Task],
+    path: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict:
     """Hyper-parameters of an environment.
+
+    Houses without a car have those of the entry ``ENV/no-car`` where a file has one: another
+    problem, for which an algorithm may need others.
 
     Args:
         algorithm: One of the task's.
         task: Whose ``env_id`` is the key in the file.
         path: YAML file in rl_zoo3's form; None takes the tuned ones that are shipped.
+        options: What the task's ``options`` would return.
 
     Raises:
         ScenarioError: Unknown algorithm, unreadable file, missing or unknown keys.
@@ -62,7 +71,12 @@ def read_hyperparameters(algorithm: str, task: type[Task], path: str | Path | No
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise ScenarioError(f"cannot read {file} ({reason}); expected a YAML file.") from error
-    if not isinstance(content, dict) or not isinstance(content.get(env_id), dict):
+    if not isinstance(content, dict):
+        content = {}
+    without = f"{env_id}/no-car"
+    if (options or {}).get("car") is False and without in content:
+        env_id = without
+    if not isinstance(content.get(env_id), dict):
         raise ScenarioError(f"{file} has no entry {env_id!r}; expected one as in rl_zoo3.")
     return checked_hyperparameters(content[env_id], algorithm, task, str(file))
 

@@ -134,7 +134,7 @@ def _started(asked: dict[str, Any], task: type[Task], config: str | Path | None)
     from flexgym.evaluate.report import provenance
     from flexgym.train.settings import read_hyperparameters
 
-    parameters = read_hyperparameters(asked["algorithm"], task, config)
+    parameters = read_hyperparameters(asked["algorithm"], task, config, asked)
     if asked["validation"] is None:
         asked["validation"] = task.episodes
     return {**asked, "hyperparameters": parameters, **provenance()}
@@ -165,7 +165,7 @@ def _resumed(
     same |= {f"--{key}": key for key in {*options, "validation"} if asked[key] is not None}
     pairs = {option: (saved.get(key), asked[key]) for option, key in same.items()}
     if config:
-        given = read_hyperparameters(asked["algorithm"], task, config)
+        given = read_hyperparameters(asked["algorithm"], task, config, saved)
         ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
         pairs["--config"] = (saved["hyperparameters"], {**given, **ends})
     for option, (started_with, got) in pairs.items():

@@ -153,18 +153,33 @@ def test_bad_hyperparameter_files_are_named(tmp_path):
         read_hyperparameters("ppo", HouseholdTask, broken)
 
 
+def test_houses_without_a_car_may_have_hyperparameters_of_their_own(tmp_path):
+    file = tmp_path / "two.yml"
+    usual = {"n_envs": 4, "n_timesteps": 8, "policy": "MlpPolicy"}
+    name = HouseholdTask.env_id
+    for content, expected in (({}, 4), ({f"{name}/no-car": {**usual, "n_envs": 2}}, 2)):
+        file.write_text(yaml.safe_dump({name: usual, **content}))
+        for car, n_envs in ((None, 4), (True, 4), (False, expected)):
+            found = read_hyperparameters("ppo", HouseholdTask, file, {"car": car})
+            assert found["n_envs"] == n_envs
+
+
 @pytest.mark.parametrize(
-    ("env", "algorithm"), [(env, algo) for env in TASKS for algo in task_class(env).algorithms]
+    ("env", "algorithm", "options"),
+    [
+        *((env, algo, {}) for env in TASKS for algo in task_class(env).algorithms),
+        ("household", "sac", {"car": False}),
+    ],
 )
-def test_shipped_hyperparameters_fit_environment_and_algorithm(env, algorithm):
+def test_shipped_hyperparameters_fit_environment_and_algorithm(env, algorithm, options):
     import stable_baselines3
 
     from flexgym.policies.learned_weights import ALGORITHMS
     from flexgym.train.settings import wrapped
 
     kind = task_class(env)
-    parameters = read_hyperparameters(algorithm, kind)
-    task = kind(algorithm, parameters, {})
+    parameters = read_hyperparameters(algorithm, kind, options=options)
+    task = kind(algorithm, parameters, options)
     batch = task.vec_env(0)
     arguments = algorithm_arguments(algorithm, parameters, Budget(None), task.policy_kwargs(batch))
     learner = getattr(stable_baselines3, ALGORITHMS[algorithm].learner)
