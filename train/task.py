@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from flexgym.envs.errors import ScenarioError
 from flexgym.evaluate.benchmark.suite import VALIDATION_SEED as VALIDATION_SEED
 
+TRAINING_SEEDS = 1_000_000_000
+"""Episodes of a run with seed k begin at (k + 1) times this."""
+
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 

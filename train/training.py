@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexgym.envs.errors import FlexgymError, RunError, ScenarioError
-from flexgym.train.task import Task, task_class
+from flexgym.train.task import TRAINING_SEEDS, Task, task_class
 
 if TYPE_CHECKING:
     from flexgym.train.run_folder import RunFolder
@@ -206,7 +206,8 @@ def _prepare(
     checkpoint = read_checkpoint(run_folder.last) if run_folder.last.exists() else None
     task = kind(algorithm, parameters, wanted)
     # Episodes of different seeds and of a resumed run must not repeat one another.
-    batch = task.vec_env(10_000_000 * (wanted["seed"] + 1) + state.frames)
+    episodes = TRAINING_SEEDS * (wanted["seed"] + 1) + state.frames
+    batch = task.vec_env(episodes)
     env = Stopwatch(wrapped(batch, parameters))
     task.prepare(int(wanted["validation"]), *solving)
     budget = Budget(wanted["minutes"], state.used_s)
@@ -224,6 +225,7 @@ def _prepare(
         model = getattr(stable_baselines3, learner)(
             env=env, seed=seed % 2**32, device=device, **made
         )
+    batch.seed(episodes)  # for SB3 has seeded it with the seed of the networks
     if checkpoint is not None:
         # Not SB3's load, which would open what others have pickled.
         restore(model, checkpoint, run_folder.last)

@@ -13,7 +13,7 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.evaluate.benchmark.arena import Setting
 
 VALIDATION_SEED = 7_000_000
-"""First seed of what policies are chosen on; training begins at 10 million, test seeds end here."""
+"""First seed of what policies are chosen on; training begins far behind, test seeds end here."""
 _MARKET = {
     "aggregator": ("ordered", "loose", "free", "lattice", "three"),
     "directive": ("ordered", "loose", "free", "lattice"),

@@ -119,6 +119,24 @@ def test_shaping_of_house_rows_counts_their_share_of_the_grid():
     assert grid.max() > 0.0
 
 
+def test_no_two_runs_train_on_the_same_episodes(tmp_path, small_config, monkeypatch):
+    """Nor on those of validation and test; a run that goes on has new ones."""
+    from flexgym.train.vec_env import BatchedVecEnv
+
+    seeds, reset = [], BatchedVecEnv.reset
+
+    def noted(self):
+        seeds.append(self._seed)
+        return reset(self)
+
+    monkeypatch.setattr(BatchedVecEnv, "reset", noted)
+    for seed in (0, 1):
+        options = {"config": small_config("ppo"), "validation": 1, "seed": seed}
+        for frames in (384, 768):
+            train(tmp_path / f"{seed}", timesteps=frames, resume=frames > 384, **options)
+    assert seeds == [1_000_000_000, 1_000_000_384, 2_000_000_000, 2_000_000_384]
+
+
 def test_who_keeps_limits_is_preferred_whatever_the_scores(tmp_path, small_config, monkeypatch):
     """The best network is the best of those that keep limits, over a resume as well."""
     from flexgym.train.task import Judgement
