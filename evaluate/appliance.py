@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
     from flexgym.evaluate.appliance_tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     if arguments.document:
         block_marks(arguments.document, "appliance")
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "appliance", markdown_tables(results))
+        publish(arguments.document, "appliance", markdown_tables(results), results)
     print(f"wrote {folder}/results.json, results.csv, scores.png, load.png, day.png")
     return 0
 

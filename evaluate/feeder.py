@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
     from flexgym.evaluate.feeder_tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     if arguments.document:
         block_marks(arguments.document, "feeder")
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "feeder", markdown_tables(results))
+        publish(arguments.document, "feeder", markdown_tables(results), results)
     files = "results.json, results.csv, episodes.csv, day.png, worst.png"
     files += ", menus.png" if (folder / "menus.png").exists() else ""
     print(f"wrote {folder}/{files}{', worst.gif' if arguments.animation else ''}")

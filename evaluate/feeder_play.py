@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -20,7 +19,9 @@ from flexgym.envs.errors import RunError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, GRID_KW, VIOLATION_H
 from flexgym.envs.household.dynamics import COST_EUR
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
+from flexgym.envs.kept import replace_file
 from flexgym.evaluate.feeder_sample import Days, FeederDays
+from flexgym.evaluate.processes import processes
 from flexgym.evaluate.settlements import settled
 from flexgym.policies.feeder import FeederPolicy, named
 from flexgym.policies.menus import Menus
@@ -134,21 +135,14 @@ def play_days(
             else:
                 progress()
     if workers > 1 and len(missing) > 1:
-        # A fresh interpreter each: threads and compiled code do not survive a fork.
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(missing)), context, _begin, (make,)) as pool:
+        with processes(min(workers, len(missing)), _begin, make) as pool:
             waiting = [
                 pool.submit(partial(_play_here, folder=folder, cache=cache), name, index)
                 for name, index in missing
             ]
-            try:
-                for done in as_completed(waiting):
-                    done.result()
-                    progress()
-            except BaseException:
-                # What fails shall be heard of now, not after the hours that are left.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for done in as_completed(waiting):
+                done.result()
+                progress()
     else:
         _begin(lambda: days)
         for name, index in missing:
@@ -188,13 +182,12 @@ def _path(folder: Path, days: FeederDays, name: str, index: int) -> Path:
 
 
 def _save(path: Path, day: PlayedDay) -> None:
-    part = path.with_suffix(".part.npz")
     about = json.dumps({"version": VERSION, "policy": day.policy, "figures": day.figures})
-    np.savez(
-        part, totals=day.totals, grid_kw=day.grid_kw, violated=day.violated,
-        house_eur=day.house_eur, about=np.array(about),
-    )  # fmt: skip
-    part.replace(path)
+    content = {
+        "totals": day.totals, "grid_kw": day.grid_kw, "violated": day.violated,
+        "house_eur": day.house_eur, "about": np.array(about),
+    }  # fmt: skip
+    replace_file(path, lambda part: np.savez(part, **content))
 
 
 def _load(folder: Path, days: FeederDays, name: str, index: int) -> PlayedDay | None:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flexgym.evaluate.report import (
         block_marks,
         output_folder,
-        update_block,
+        publish,
         write_csv,
         write_results,
     )
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     fan_picture(folder / "fan.png", record, statistics, generator, arguments.seed)
     print_statistics(results)
     if arguments.document:
-        update_block(arguments.document, "forecasts", markdown(results))
+        publish(arguments.document, "forecasts", markdown(results), results)
     print(f"wrote {folder}/results.json, histograms.csv, histograms.png, fan.png")
     return 0
 

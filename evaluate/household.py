@@ -56,7 +56,7 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices, load_sessions
-    from flexgym.evaluate.report import block_marks, markdown_table, update_block
+    from flexgym.evaluate.report import block_marks, markdown_table, publish
 
     folder = arguments.out or Path("results/household")
     if arguments.document:
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "household", markdown_table(results))
+        publish(arguments.document, "household", markdown_table(results), results)
     files = "results.json, results.csv, episodes.csv, scores.png, day.png, cost_map.png, chart.png"
     print(f"wrote {folder}/{files}")
     return 0

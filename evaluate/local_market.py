@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
     from flexgym.evaluate.local_market_tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     if arguments.document:
         block_marks(arguments.document, "local-market")
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "local-market", markdown_tables(results))
+        publish(arguments.document, "local-market", markdown_tables(results), results)
     print(f"wrote {folder}/results.json, results.csv, scores.png, book.png, contracts.png")
     return 0
 

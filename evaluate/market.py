@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.evaluate.market_tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     if arguments.document:
         block_marks(arguments.document, "market")
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "market", markdown_tables(results))
+        publish(arguments.document, "market", markdown_tables(results), results)
     files = "results.json, results.csv, scores.png"
     print(f"wrote {folder}/{files}{'' if arguments.no_phase else ', phase.png, phase.csv'}")
     return 0

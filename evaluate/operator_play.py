@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from flexgym.envs.errors import RunError
 from flexgym.envs.feeder.accounts import FEEDER_NAMES, GRID_KW, VIOLATION_H
 from flexgym.envs.feeder.operator_env import TERMS, FeederOperatorEnv
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.evaluate.feeder_sample import Days
-from flexgym.policies.operator import OperatorPolicy
+from flexgym.policies.operator import SETTINGS, OperatorPolicy
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,18 @@ def play_operator(
         days: How many.
         seed: Of the first.
         options: Of `FeederOperatorEnv`.
+
+    Raises:
+        RunError: Its settings are more than `flexgym.policies.operator.SETTINGS`, which leave the
+            world as it is.
     """
-    env = FeederOperatorEnv(reference=False, **{**options, **getattr(policy, "settings", {})})
+    settings = dict(getattr(policy, "settings", {}))
+    if not set(settings) <= {*SETTINGS}:
+        raise RunError(
+            f"{policy.name} has the settings {', '.join(map(str, settings))}; expected some of "
+            f"{', '.join(SETTINGS)}."
+        )
+    env = FeederOperatorEnv(reference=False, **{**options, **settings})
     totals = np.empty((days, len(FEEDER_NAMES)))
     grid_kw, violated = np.empty((2, days, STEPS_PER_DAY))
     terms = {term: np.zeros(days) for term in TERMS}

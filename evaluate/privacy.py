@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure as the command line says."""
     from flexgym.evaluate.privacy_tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     try:
         limits = [int(each) for each in arguments.vertices.split(",") if each.strip()]
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "privacy", markdown_tables(results))
+        publish(arguments.document, "privacy", markdown_tables(results), results)
     print(f"wrote {folder}/results.json, results.csv, privacy.png")
     return 0
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from flexgym.envs.household.dynamics import BUY, CAPACITY, LOAD, PV, PV_KWP, SEL
 from flexgym.envs.household.params import STEPS_PER_DAY, Floats
 from flexgym.evaluate.attack import menu_features, public_features
 from flexgym.evaluate.feeder_sample import FeederDays
+from flexgym.evaluate.processes import processes
 from flexgym.policies.menus import Menus
 from flexgym.policies.planning import Expected
 
@@ -135,9 +135,7 @@ def watch_days(
     """
     found = {}
     if workers > 1 and len(tasks) > 1:
-        # A fresh interpreter each: threads and compiled code do not survive a fork.
-        context = get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(tasks)), context, _begin, (make,)) as pool:
+        with processes(min(workers, len(tasks)), _begin, make) as pool:
             waiting = {pool.submit(_watch, task): task for task in tasks}
             for done in as_completed(waiting):
                 found[waiting[done]] = done.result()

@@ -6,6 +6,7 @@ import csv
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -193,3 +194,24 @@ def update_block(document: Path, name: str, text: str) -> None:
     # An empty block's marks share their line break.
     end = content.index(last, begin - 1)
     document.write_text(content[:begin] + text + content[end:])
+
+
+def made_with(results: Mapping[str, Any]) -> str:
+    """When the numbers of a ``results.json`` were made, and with what, in a line."""
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    commit = results["git"]
+    return f"{results['date']}, {versions}{f', commit {commit[:12]}' if commit else ''}."
+
+
+def publish(document: Path, name: str, table: str, results: Mapping[str, Any]) -> None:
+    """Put a table between a document's marks, and below it what its numbers were made with.
+
+    Raises:
+        RunError: The document cannot be read or lacks the marks.
+    """
+    update_block(document, name, published(table, results))
+
+
+def published(table: str, results: Mapping[str, Any]) -> str:
+    """What `publish` puts between the marks."""
+    return f"{table}\n\n*{made_with(results)}*"

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Reproduce as the command line says; exit code 1 where a check value does not come out."""
     from flexgym.evaluate.ising.figure import FULL, QUICK
     from flexgym.evaluate.ising.tables import markdown_tables
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     try:
         figures = [int(each) for each in arguments.figures.split(",") if each.strip()]
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "ising", markdown_tables(results))
+        publish(arguments.document, "ising", markdown_tables(results), results)
     drawn = ", ".join(f"figure-{number}.png" for number in results["scenario"]["figures"])
     print(f"wrote {folder}/results.json, results.csv, {drawn} and their data as CSV")
     return 0 if all(row["agrees"] for row in results["checks"]) else 1

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate as the command line says."""
     from flexgym.envs.data import load_prices
     from flexgym.envs.trader.scenario import TraderScenario
-    from flexgym.evaluate.report import block_marks, update_block
+    from flexgym.evaluate.report import block_marks, publish
 
     if arguments.document:
         block_marks(arguments.document, "trader")
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=arguments.command,
     )
     if arguments.document:
-        update_block(arguments.document, "trader", markdown_table(results))
+        publish(arguments.document, "trader", markdown_table(results), results)
     print(f"wrote {folder}/results.json, results.csv, scores.png, cash_flows.png")
     return 0
 

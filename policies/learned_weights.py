@@ -250,9 +250,8 @@ def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> 
         )
     kwargs = {name: given[name] for name in _KWARGS if name in given}
     kind = policy_class(algorithm)
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise RunError(f"{path} holds weights that are no finite numbers; train anew.")
     try:
+        finite = all(bool(tensor.isfinite().all()) for tensor in tensors.values())
         # Networks larger than what there is to fill them with are not even built.
         if _widest(kwargs) > max(tensor.numel() for tensor in tensors.values()):
             raise ValueError
@@ -274,6 +273,8 @@ def _built(path: Path, algorithm: str, facts: dict, tensors: dict[str, Any]) -> 
             f"the tensors of {path} are no policy of {algorithm} ({type(error).__name__}); "
             "expected those flexgym train wrote."
         ) from error
+    if not finite:
+        raise RunError(f"{path} holds weights that are no finite numbers; train anew.")
     policy.set_training_mode(False)
     return policy
 

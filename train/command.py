@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -95,8 +96,26 @@ def train_and_tell(
         first = seed_folder(folder, arguments.seed)
     else:
         print(f"best validation score {train(folder, **chosen):.1f}; run in {folder}")
-    after = [NEXT[env].format(run=first)] if env in NEXT else []
-    print("next: " + "   |   ".join([*after, f"tensorboard --logdir {folder}"]))
+    after = " ".join([NEXT[env].format(run=first), *_in_the_same_world(env, first)])
+    print(f"next: {after}   |   tensorboard --logdir {folder}")
+
+
+def _in_the_same_world(env: str, run: Path) -> list[str]:
+    """Options of the command in `NEXT` that play a run in the world that it was trained in."""
+    from flexgym.evaluate.benchmark.arena import cars_known, option
+    from flexgym.policies.runs import read_run
+
+    config = read_run(run)
+    scenario = option(config, "scenario")
+    words = ["--no-car"] if cars_known(config) == {False} else []
+    if scenario and (env == "feeder" or NEXT[env].startswith("flexgym evaluate market")):
+        words += ["--scenario", scenario]
+    elif scenario and env == "appliance":
+        words += ["--jobs", scenario]
+    for name in ("prices", "sessions"):
+        if config.get(name):
+            words += [f"--{name}", shlex.quote(config[name])]
+    return words
 
 
 def run(arguments: argparse.Namespace) -> int:

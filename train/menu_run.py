@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from flexgym.baselines.household import SolutionCache
+from flexgym.envs.kept import replace_file
 from flexgym.evaluate.day_picture import dispatch_picture
 from flexgym.evaluate.household_pictures import telling_day
 from flexgym.evaluate.rollout import HouseDays, rollout, trace
@@ -19,7 +20,7 @@ from flexgym.policies.learned_menus import LearnedMenus
 from flexgym.train.menu_learner import Learner
 from flexgym.train.menu_lessons import Memory, experience, solutions
 from flexgym.train.menu_settings import MenuSettings
-from flexgym.train.run_folder import RunFolder, replace_file
+from flexgym.train.run_folder import RunFolder
 from flexgym.train.settings import Budget
 from flexgym.train.task import VALIDATION_SEED
 from flexgym.train.validation import Validation
@@ -73,7 +74,8 @@ class MenuRun:
             for world in settings.worlds
         }
         self._solver = Optimal(cache=SolutionCache(cache) if cache else None)
-        self.budget = Budget(config["minutes"], run.state.used_s)
+        self._used_before_s = run.state.used_s
+        self.budget = Budget(config["minutes"], self._used_before_s)
         # A resumed run must not meet the same house-days again.
         self.rng = np.random.default_rng([self.seed, self.learner.updates])
         self._losses, self._draws, self._lessons = np.zeros(2), 0, 0
@@ -163,7 +165,8 @@ class MenuRun:
         note("flexgym/score", reached, step)
         for name, loss in zip(("battery", "both"), self._losses, strict=True):
             note(f"train/loss_{name}", float(loss), step)
-        note("train/lessons_per_s", self._lessons / max(self.budget.used_s, 1e-9), step)
+        seconds = self.budget.used_s - self._used_before_s
+        note("train/lessons_per_s", self._lessons / max(seconds, 1e-9), step)
         note("train/updates_per_s", step / max(self.budget.used_s, 1e-9), step)
         if step % max(self.settings.updates // _PICTURES, 1) < self.settings.updates_per_draw:
             self._picture(policy)

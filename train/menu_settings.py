@@ -159,12 +159,13 @@ def _several(value: Any, name: str, read: Any) -> tuple:
 
 def _count(value: Any, name: str) -> int:
     try:
-        number = int(float(value))
+        number = float(value) if not isinstance(value, bool) else 0.0
+        whole = int(number)
     except (TypeError, ValueError, OverflowError):
-        number = 0
-    if number < 1:
-        raise ScenarioError(f"{name} is {value!r}; expected a number >= 1.")
-    return number
+        number, whole = 0.0, 0
+    if whole != number or whole < 1:
+        raise ScenarioError(f"{name} is {value!r}; expected a whole number >= 1.")
+    return whole
 
 
 def _share(value: Any, name: str) -> float:

@@ -104,28 +104,19 @@ def train(
     if updates is not None:
         wanted["hyperparameters"]["updates"] = int(updates)
     settings = MenuSettings.parse(wanted["hyperparameters"])
-    if resume:
-        run_folder = RunFolder.resume(folder, CHECKPOINT)
-        run_folder.configure(wanted)
-    else:
-        run_folder = RunFolder.create(folder, wanted, CHECKPOINT)
-    try:
-        started = run_folder.last.exists()
-        if started and run_folder.state.frames >= settings.updates:
-            print(f"{label}{folder} is trained already; pass --updates to train it further.")
-            return run_folder.state.best_score
-        try:
-            menu_run = MenuRun(
-                run_folder, settings, wanted, Path(cache) if cache else None, threads, place, label
-            )
-            menu_run.learn()
-        except BaseException:
-            if not resume and not run_folder.last.exists():
-                run_folder.discard()
-            raise
-        return run_folder.state.best_score
-    finally:
-        run_folder.release()
+    run_folder = (
+        RunFolder.resume(folder, CHECKPOINT)
+        if resume
+        else RunFolder.create(folder, wanted, CHECKPOINT)
+    )
+    kept = Path(cache) if cache else None
+    return run_folder.train(
+        lambda: MenuRun(run_folder, settings, wanted, kept, threads, place, label).learn,
+        wanted,
+        settings.updates,
+        resumed=resume,
+        trained_already=f"{label}{folder} is trained already; pass more --updates to go on.",
+    )
 
 
 def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ leaves complete files.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -20,22 +19,13 @@ from typing import TYPE_CHECKING, TextIO
 import yaml
 
 from flexgym.envs.errors import RunError
+from flexgym.envs.kept import replace_file
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 _LOCK = "lock"
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside ``path`` and move it there in one piece, as readable as others."""
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    write(temporary)
-    usual = os.umask(0)
-    os.umask(usual)
-    temporary.chmod(0o666 & ~usual)  # safetensors keeps its files to the owner
-    os.replace(temporary, path)
 
 
 @dataclass
@@ -96,6 +86,42 @@ class RunFolder:
         run.configure(config)
         return run
 
+    def train(
+        self,
+        prepare: Callable[[], Callable[[], object]],
+        config: dict,
+        length: int,
+        *,
+        resumed: bool,
+        trained_already: str,
+    ) -> float:
+        """Train and let other processes in again; a run that cannot start leaves nothing behind.
+
+        Args:
+            prepare: Builds everything; what it returns trains.
+            config: The run's configuration from now on.
+            length: Frames or updates at which the run is over.
+            resumed: Whether the run was there before.
+            trained_already: Said where nothing is left to do; the configuration stays as it was.
+
+        Returns:
+            Best validation score.
+        """
+        try:
+            if self.last.exists() and self.state.frames >= length:
+                print(trained_already)
+                return self.state.best_score
+            self.configure(config)
+            try:
+                prepare()()
+            except BaseException:
+                if not resumed and not self.last.exists():
+                    self.discard()
+                raise
+            return self.state.best_score
+        finally:
+            self.release()
+
     def configure(self, config: dict) -> None:
         """Write the configuration."""
         self.algorithm = str(config.get("algorithm", ""))
@@ -151,7 +177,8 @@ class RunFolder:
             content = json.loads(file.read_text())
             run.state = RunState(**content)
             kinds = {f.name: type(f.default) for f in fields(RunState)}
-            wrong = [k for k, kind in kinds.items() if not isinstance(content[k], (kind, int))]
+            state = asdict(run.state)  # a field that was unknown then has its default
+            wrong = [k for k, kind in kinds.items() if not isinstance(state[k], (kind, int))]
             if wrong or run.state.frames < 0 or run.state.used_s < 0:
                 raise ValueError
         except (OSError, ValueError, TypeError, KeyError) as error:

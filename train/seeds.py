@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.evaluate.processes import processes
 
 MOST_SEEDS = 1000
 
@@ -77,19 +77,16 @@ def train_seeds(
     workers = min(threads, seeds)
     if workers == 1:
         return {k: _train(job) for k, job in jobs.items()}
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with processes(workers) as pool:
         # The first begins alone: what it compiles and solves, the others find.
         waiting: dict[int, Future[float]] = {}
-        try:
-            for k, job in jobs.items():
-                waiting[k] = pool.submit(_train, job)
-                if k == seed:
-                    _wait_for_start(waiting[k], jobs[k]["folder"])
-            return {k: future.result() for k, future in waiting.items()}
-        except BaseException:
-            # What fails shall be heard of now, not after the hours that are left.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for k, job in jobs.items():
+            waiting[k] = pool.submit(_train, job)
+            if k == seed:
+                _wait_for_start(waiting[k], jobs[k]["folder"])
+        for done in as_completed(waiting.values()):
+            done.result()  # a failure is heard of when it happens, not in the order of seeds
+        return {k: future.result() for k, future in waiting.items()}
 
 
 def _wait_for_start(first: Future[float], folder: Path) -> None:

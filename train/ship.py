@@ -74,7 +74,7 @@ def ship(
     seeds = trained_seeds(Path(runs))
     chosen("small", settings or ())
     fitting = list(settings or _fitting(seeds[0].config))
-    best = max(seeds, key=lambda one: one.state.best_score)
+    best = max(seeds, key=lambda one: (one.state.best_keeps_limits, one.state.best_score))
     place = Path(to) / name
     if place.exists() and not (place / ABOUT).is_file():
         raise RunError(f"{place} is no policy; expected a free name. Move it, or choose another.")

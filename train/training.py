@@ -93,24 +93,14 @@ def train(
     if timesteps is not None:
         wanted["hyperparameters"]["n_timesteps"] = int(timesteps)
     run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)
-    try:
-        run_folder.configure(wanted)
-        started = run_folder.last.exists()
-        if started and run_folder.state.frames >= wanted["hyperparameters"]["n_timesteps"]:
-            print(f"{label}{folder} is trained already; pass --timesteps to train it further.")
-            return run_folder.state.best_score
-        try:
-            learn = _prepare(
-                run_folder, wanted, task, (Path(cache) if cache else None, threads), place, label
-            )
-            learn()
-        except BaseException:
-            if not resume and not run_folder.last.exists():
-                run_folder.discard()
-            raise
-        return run_folder.state.best_score
-    finally:
-        run_folder.release()
+    solving = Path(cache) if cache else None, threads
+    return run_folder.train(
+        lambda: _prepare(run_folder, wanted, task, solving, place, label),
+        wanted,
+        wanted["hyperparameters"]["n_timesteps"],
+        resumed=resume,
+        trained_already=f"{label}{folder} is trained already; pass more --timesteps to go on.",
+    )
 
 
 def training_device(name: str) -> str:

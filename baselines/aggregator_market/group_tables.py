@@ -9,8 +9,10 @@ import argparse
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 from flexgym.baselines.aggregator_market.group_certificate import exact_group_value
 from flexgym.baselines.aggregator_market.group_problem import GroupProblem
@@ -19,6 +21,7 @@ from flexgym.baselines.aggregator_market.group_rule import exact_rule_value
 from flexgym.baselines.aggregator_market.linear_rule import LinearRule, tuned_linear_rule
 from flexgym.envs.aggregator_market.params import Day, Group, Herding, Tariffs
 from flexgym.envs.data.case33_day import case33_day
+from flexgym.envs.kept import replace_file, sources_digest
 
 FOLDER = Path(__file__).parent / "tables"
 CERTIFIED = 67
@@ -88,13 +91,17 @@ def kept_program(
         folder: Where tables are kept and looked up; None keeps none.
         points: Grid of what is owed.
     """
-    path = folder and folder / f"{_name(problem)}-{problem.group.share:.9f}-{points}.npz"
+    made_by = sources_digest("baselines/aggregator_market", "envs/aggregator_market", "envs/ising")
+    name = f"{_name(problem)}-{problem.group.share:.9f}-{points}-{made_by[:12]}.npz"
+    path = folder and folder / name
     if path and path.is_file():
-        return GroupProgram.load(path)
+        # What cannot be read is solved anew.
+        with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return GroupProgram.load(path)
     program = group_program(*_parts(problem), role=problem.role, points=points)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        program.save(path)
+        replace_file(path, program.save)
     return program
 
 

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1 or arguments.appliances < 1 or arguments.markets < 1:
         raise ScenarioError("repeats, appliances and markets must be at least 1.")
-    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, publish, write_results
 
     if arguments.document:
         block_marks(arguments.document, "bench-contracts")
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_figures(rows, arguments.repeats)
     if arguments.document:
-        update_block(arguments.document, "bench-contracts", markdown_table(results))
+        publish(arguments.document, "bench-contracts", markdown_table(results), results)
     print(f"wrote {folder}/results.json")
     return 0
 

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1 or arguments.num_envs < 1:
         raise ScenarioError("repeats and num-envs must be at least 1.")
-    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, publish, write_results
 
     if arguments.document:
         block_marks(arguments.document, "bench-feeder")
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     growth_picture(folder / "growth.png", growth)
     print_figures(rows, arguments.repeats)
     if arguments.document:
-        update_block(arguments.document, "bench-feeder", markdown_table(results))
+        publish(arguments.document, "bench-feeder", markdown_table(results), results)
     print(f"wrote {folder}/results.json, growth.png")
     return 0
 

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, publish, write_results
 
     if arguments.document:
         block_marks(arguments.document, "bench-grid")
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         table.add_row(row["network"], row["mode"], row["solver"], *_cells(row), verdict)
     Console(soft_wrap=True).print(table)
     if arguments.document:
-        update_block(arguments.document, "bench-grid", markdown_table(results))
+        publish(arguments.document, "bench-grid", markdown_table(results), results)
     print(f"wrote {folder}/results.json")
     return 0
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1 or arguments.num_envs < 1 or not 1 <= arguments.houses <= 43:
         raise ScenarioError("repeats and num-envs must be at least 1, houses 1 to 43.")
-    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, publish, write_results
 
     if arguments.document:
         block_marks(arguments.document, "bench")
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_figures(rows, arguments.repeats)
     if arguments.document:
-        update_block(arguments.document, "bench", markdown_table(results))
+        publish(arguments.document, "bench", markdown_table(results), results)
     print(f"wrote {folder}/results.json")
     return 0
 

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write."""
     if arguments.repeats < 1 or arguments.attempts < SPINS:
         raise ScenarioError(f"repeats must be at least 1 and attempts at least {SPINS}.")
-    from flexgym.evaluate.report import block_marks, output_folder, update_block, write_results
+    from flexgym.evaluate.report import block_marks, output_folder, publish, write_results
 
     if arguments.document:
         block_marks(arguments.document, "bench-ising")
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_figures(rows, arguments.repeats)
     if arguments.document:
-        update_block(arguments.document, "bench-ising", markdown_table(results))
+        publish(arguments.document, "bench-ising", markdown_table(results), results)
     print(f"wrote {folder}/results.json")
     return 0
 

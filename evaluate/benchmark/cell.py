@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -25,13 +23,14 @@ import numpy as np
 
 from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
+from flexgym.envs.kept import replace_file, sources_digest
 from flexgym.evaluate.benchmark.arena import ARENAS, Arena, Played, Setting, arena_class
 from flexgym.evaluate.benchmark.entry import Entry, policy_of
+from flexgym.evaluate.processes import one_thread, processes
 
 TIMES = ("plan_s", "step_s", "cell_s")
 SCHEMA = 1
 """Raised when what is kept of a cell changes."""
-_ROOT = Path(__file__).parents[2]
 _SOURCES = ("envs", "baselines", "policies")
 _PLAY = (
     *("rollout", "feeder_play", "feeder_sample", "market_play", "appliance_play"),
@@ -40,7 +39,6 @@ _PLAY = (
     "benchmark/arena",
 )
 _PACKAGES = ("numpy", "scipy", "numba", "highspy")
-_DATA = (".py", ".csv", ".npz", ".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -81,31 +79,17 @@ class Cell:
             "entry": entry,
             "part": self.part,
             "seed": self.seed,
-            "sources": sources_digest(self.setting.environment),
+            "sources": sources_of(self.setting.environment),
             "packages": _versions(self.entry),
         }
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 
 
-@cache
-def sources_digest(environment: str) -> str:
+def sources_of(environment: str) -> str:
     """Digest of what plays an environment: physics, references, policies, data, its arena."""
     module = ARENAS[environment].partition(":")[0].removeprefix("flexgym.")
-    arena = _ROOT / f"{module.replace('.', '/')}.py"
-    return hashlib.sha256(_rooms_digest() + arena.read_bytes()).hexdigest()
-
-
-@cache
-def _rooms_digest() -> bytes:
-    digest = hashlib.sha256()
-    files = [path for room in _SOURCES for path in (_ROOT / room).rglob("*")]
-    files += [_ROOT / "evaluate" / f"{name}.py" for name in _PLAY]
-    for path in sorted(files):
-        # Weights have digests of their own: of the policies that they are.
-        if path.suffix in _DATA and _ROOT / "policies" / "weights" not in path.parents:
-            digest.update(path.relative_to(_ROOT).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.digest()
+    play = (f"evaluate/{name}.py" for name in _PLAY)
+    return sources_digest(*_SOURCES, *play, f"{module.replace('.', '/')}.py")
 
 
 def _versions(entry: Entry) -> dict[str, str]:
@@ -136,12 +120,12 @@ def read_cell(cell: Cell, folder: Path) -> Played | None:
     return None
 
 
-def write_cell(cell: Cell, folder: Path, played: Played) -> None:
+def write_cell(cell: Cell, fingerprint: str, folder: Path, played: Played) -> None:
     """Keep a cell; its file appears in one piece."""
     path = path_of(cell, folder)
     content = {
         "schema": SCHEMA,
-        "fingerprint": cell.fingerprint,
+        "fingerprint": fingerprint,
         "cell": asdict(cell),
         "episodes": {
             "cost_eur": played.cost_eur.tolist(),
@@ -150,17 +134,20 @@ def write_cell(cell: Cell, folder: Path, played: Played) -> None:
         },
         "timing": {name: getattr(played, name) for name in TIMES},
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content))
-        os.replace(temporary, path)
+        replace_file(path, lambda part: part.write_text(json.dumps(content)))
     except OSError as error:
         raise RunError(f"cannot write {path} ({error.strerror}). Is the disk full?") from error
 
 
-def play_cell(cell: Cell, folder: Path) -> None:
+def play_cell(cell: Cell, fingerprint: str, folder: Path) -> None:
     """Play a cell and keep it.
+
+    Args:
+        cell: Which.
+        fingerprint: Its fingerprint when the sources that play were read.
+        folder: Of the benchmark.
 
     Raises:
         RunError: The policy is missing, damaged or does not fit.
@@ -182,7 +169,7 @@ def play_cell(cell: Cell, folder: Path) -> None:
         raise RunError(
             f"{cell.name}: a cost is no finite number; expected numbers. Fix the policy."
         )
-    write_cell(cell, folder, replace(played, cell_s=process_time() - started))
+    write_cell(cell, fingerprint, folder, replace(played, cell_s=process_time() - started))
 
 
 @lru_cache(maxsize=2)
@@ -215,32 +202,22 @@ def play_cells(
             missing.append(cell)
         else:
             progress()
+    # The digest is of what is running now, whatever becomes of the sources meanwhile.
+    jobs = [(cell, cell.fingerprint) for cell in missing]
     if workers < 2 or len(missing) < 2:
-        for cell in missing:
-            play_cell(cell, folder)
-            progress()
-        return len(missing)
-    # A fresh interpreter each: threads and compiled code do not survive a fork.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(missing)), context, _alone) as pool:
-        waiting = [pool.submit(partial(play_cell, folder=folder), cell) for cell in missing]
-        try:
-            for done in as_completed(waiting):
-                done.result()
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # as side by side, to the last digit
+            for job in jobs:
+                play_cell(*job, folder)
                 progress()
-        except BaseException:
-            # What fails shall be heard of now, not after the cells that are left.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return len(missing)
+    with processes(min(workers, len(missing)), one_thread) as pool:
+        waiting = [pool.submit(play_cell, *job, folder) for job in jobs]
+        for done in as_completed(waiting):
+            done.result()
+            progress()
     return len(missing)
-
-
-def _alone() -> None:
-    """One thread each: they share the cores."""
-    from threadpoolctl import threadpool_limits
-
-    os.environ["OMP_NUM_THREADS"] = "1"
-    threadpool_limits(1)
 
 
 def joined(parts: Sequence[Played]) -> Played:

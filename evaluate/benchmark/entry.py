@@ -97,6 +97,12 @@ def team_of(
         for given in (shipped, code)
     )
     runs = [one for one in runs if _trained_for(one, setting, arena)]
+    for one, other in combinations(runs, 2):
+        if (one.policy, one.seed) == (other.policy, other.seed):
+            raise RunError(
+                f"{one.source} and {other.source} are both {one.policy} with seed {one.seed} in "
+                f"{setting.name}; expected different ones. Name them apart: --run NAME=FOLDER."
+            )
     entries: list[Entry] = []
     for several in (contenders, theirs, runs, own):
         twice = {one.policy for one in several} & {one.policy for one in entries}
@@ -170,6 +176,8 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
     found: dict[tuple[str, str, int], Entry] = {}
     for source in sources:
         name, _, place = source.rpartition("=")
+        if Path(source).is_dir():
+            name, place = "", source  # with = in its own name
         for folder in runs_in(Path(place)):
             config = read_run(folder)
             recipe = str(config.get("recipe") or "")
@@ -202,15 +210,11 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     for source in sources:
         pattern, _, place = source.rpartition("=")
         attribute = _attribute(place)
-        file = (
-            inspect.getsourcefile(sys.modules[attribute.__module__])
-            if hasattr(attribute, "__module__")
-            else None
-        )
         try:
-            beside = Path(file or ".").parent
-            read = [Path(beside / one) for one in getattr(attribute, "files", ())]
-            digest = _digest([*([Path(file)] if file else []), *read])
+            made_of = _made_of(place, attribute)
+            beside = made_of[0].parent
+            read = [beside / one for one in getattr(attribute, "files", ())]
+            digest = _digest([*made_of, *read])
         except (OSError, TypeError) as error:
             raise RunError(
                 f"the policy {place} has files that cannot be read ({error}); expected a list of "
@@ -248,6 +252,16 @@ def _attribute(source: str) -> Any:
         raise RunError(
             f"got the policy {source} ({error}); expected module:callable or file.py:callable."
         ) from error
+
+
+def _made_of(source: str, attribute: Any) -> list[Path]:
+    """Source files of an own policy: where it is named first, then where it is defined."""
+    modules = source.rpartition(":")[0], getattr(attribute, "__module__", None)
+    found = (_module(one) for one in modules if one)
+    files = [Path(one.__file__) for one in found if getattr(one, "__file__", None)]
+    if not files:
+        raise TypeError("it is in no file")
+    return list(dict.fromkeys(files))
 
 
 def _module(place: str) -> ModuleType:

@@ -43,7 +43,8 @@ footer { margin-top: 2.5rem; border-top: 1px solid #ddd; color: #444; font-size:
 
 METHOD = (
     "All policies of a setting play the same episodes with the same random numbers: days and "
-    "houses of the test split, which nobody trained on. A score is the share of what the "
+    "houses of the test split, which nobody trained on; where an environment has no split, random "
+    "numbers that nobody trained on. A score is the share of what the "
     "reference saves over no control, a ratio of sums. The interquartile mean (IQM) is that of "
     "the scores of groups of episodes and training seeds, a quarter cut off at each end. "
     "Intervals are of 95 %, bootstrapped over episodes within their groups and over seeds. "

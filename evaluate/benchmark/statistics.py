@@ -138,11 +138,12 @@ class Resamples:
         )
         # A resample in which nothing can be gained says nothing.
         worth = np.where(worth > TIE_EUR, worth, np.nan)[:, None]
-        ratios = 100.0 * gain / worth
+        ratios = (100.0 * gain / worth).reshape(len(gain), -1)
+        middle = np.where(np.isnan(ratios).any(axis=1), np.nan, interquartile_mean(ratios))
         found = [
             self._sums(cost_eur, weights, picked).sum(axis=2).mean(axis=1) / n,
             100.0 * gain.sum(axis=2).mean(axis=1) / worth.sum(axis=(1, 2)),
-            interquartile_mean(ratios.reshape(len(ratios), -1)),
+            middle,
         ]
         if better is not None:
             chance = self._sums(better, weights, picked).sum(axis=2).mean(axis=1) / n

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flexgym.evaluate.report import made_with
+
 KINDS = {
     "rule": "rule",
     "exact": "exact",
@@ -89,12 +91,9 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
 
 def provenance(results: Mapping[str, Any]) -> str:
     """Where the numbers come from, in a sentence or two."""
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    commit = results["git"]
     return (
-        f"Suite {results['scenario']['suite']}, seed {results['seed']}. Written "
-        f"{results['date']} by `{results['command'] or 'flexgym benchmark'}` with {versions}"
-        f"{f', commit {commit[:12]}' if commit else ''}."
+        f"Suite {results['scenario']['suite']}, seed {results['seed']}. Written by "
+        f"`{results['command'] or 'flexgym benchmark'}`: {made_with(results)}"
     )
 
 

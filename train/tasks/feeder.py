@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexgym.envs.household.params import STEPS_PER_DAY
+from flexgym.envs.kept import sources_digest
 from flexgym.train.task import (
     VALIDATION_SEED,
     Judgement,
@@ -98,7 +99,9 @@ class FeederTask:
         self._days = make()
         names = ("unmanaged", "centralised")
         with TemporaryDirectory() as nowhere:
-            kept = (cache or Path(nowhere)) / "feeder" / f"{scenario}-validation-{chance}"
+            made_by = sources_digest("envs", "baselines", "policies", "evaluate/feeder_sample.py")
+            name = f"{scenario}-validation-{chance}-{made_by[:12]}"
+            kept = (cache or Path(nowhere)) / "feeder" / name
             with tqdm(
                 total=2 * episodes, desc="validation", leave=False, disable=None
             ) as bar:  # fmt: skip
