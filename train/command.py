@@ -27,7 +27,7 @@ NEXT = {
     "trader": "flexgym evaluate trader --policy {run}",
     "local-market": "flexgym evaluate local-market --policy {run}",
 }
-"""How a run is judged on test days, where there is a command."""
+"""How a run is judged on test days."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,26 +96,25 @@ def train_and_tell(
         first = seed_folder(folder, arguments.seed)
     else:
         print(f"best validation score {train(folder, **chosen):.1f}; run in {folder}")
-    after = " ".join([NEXT[env].format(run=first), *_in_the_same_world(env, first)])
-    print(f"next: {after}   |   tensorboard --logdir {folder}")
+    print(f"next: {next_command(env, first)}   |   tensorboard --logdir {folder}")
 
 
-def _in_the_same_world(env: str, run: Path) -> list[str]:
-    """Options of the command in `NEXT` that play a run in the world that it was trained in."""
+def next_command(env: str, run: Path) -> str:
+    """The command line that plays a run on test days of the world it was trained in."""
     from flexgym.evaluate.benchmark.arena import cars_known, option
     from flexgym.policies.runs import read_run
 
-    config = read_run(run)
+    config, command = read_run(run), NEXT[env].format(run=run)
     scenario = option(config, "scenario")
     words = ["--no-car"] if cars_known(config) == {False} else []
-    if scenario and (env == "feeder" or NEXT[env].startswith("flexgym evaluate market")):
+    if scenario and command.startswith(("flexgym evaluate feeder", "flexgym evaluate market")):
         words += ["--scenario", scenario]
     elif scenario and env == "appliance":
         words += ["--jobs", scenario]
     for name in ("prices", "sessions"):
         if config.get(name):
             words += [f"--{name}", shlex.quote(config[name])]
-    return words
+    return " ".join([command, *words])
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ class GroupProgram:
     @classmethod
     def load(cls, path: Path | str) -> GroupProgram:
         """Read a table that `save` wrote."""
-        with np.load(path) as parts:
+        with Path(path).open("rb") as stream, np.load(stream) as parts:
             return cls(
                 cast(Role, str(parts["role"])),
                 parts["options"],

@@ -175,9 +175,9 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
     """
     found: dict[tuple[str, str, int], Entry] = {}
     for source in sources:
-        name, _, place = source.rpartition("=")
-        if Path(source).is_dir():
-            name, place = "", source  # with = in its own name
+        name, named, place = source.partition("=")
+        if not named or Path(source).is_dir():
+            name, place = "", source
         for folder in runs_in(Path(place)):
             config = read_run(folder)
             recipe = str(config.get("recipe") or "")

@@ -139,8 +139,8 @@ def test_a_damaged_run_is_named(tmp_path):
 
 
 def test_environments_have_sources_of_their_own():
-    assert len({cells.sources_digest(name) for name in ("trader", "feeder", "household")}) == 3
-    assert len({cells.sources_digest(name) for name in ("aggregator", "directive", "buses")}) == 1
+    assert len({cells.sources_of(name) for name in ("trader", "feeder", "household")}) == 3
+    assert len({cells.sources_of(name) for name in ("aggregator", "directive", "buses")}) == 1
 
 
 def test_names_that_files_cannot_hold_stay_apart(tmp_path):
@@ -266,3 +266,51 @@ def test_who_was_trained_on_other_data_is_said(tmp_path, capsys):
     with pytest.raises(RunError, match="fits none"):
         benchmark(tmp_path / "out", settings=[TRADER], runs=[str(tmp_path / "run")])
     assert "was trained on prices of mine.csv" in capsys.readouterr().err
+
+
+OBJECTS = """
+from functools import partial
+
+
+class Model:
+    def predict(self, seen):
+        return seen[:, :SIZE]
+
+
+Model.__module__ = "json"
+model, part = Model(), partial(print, SIZE)
+model.files = ["weights.txt"]
+"""
+
+
+@pytest.mark.parametrize("name", ["model", "part"])
+def test_objects_are_made_of_the_file_that_names_them(tmp_path, name):
+    (tmp_path / "weights.txt").write_text("0")
+    digests = set()
+    for size in (1, 2):
+        file = tmp_path / f"{size}" / "mine.py"
+        file.parent.mkdir()
+        file.write_text(OBJECTS.replace("SIZE", str(size)))
+        (file.parent / "weights.txt").write_text("0")
+        digests.add(code_entries([f"{file}:{name}"])[0][1].digest)
+    assert len(digests) == 2
+
+
+def test_runs_that_play_in_one_setting_are_told_apart(tmp_path):
+    write_run(tmp_path / "a", environment="flexgym/Aggregator-v0", scenario="ordered")
+    write_run(
+        tmp_path / "b", environment="flexgym/aggregator-market-v0/aggregators", scenario="ordered"
+    )
+    setting = Setting("aggregator", "ordered", 8)
+    arena = arena_class("aggregator")(setting, 0, tmp_path)
+    both = [str(tmp_path / "a"), str(tmp_path / "b")]
+    with pytest.raises(RunError, match=r"are both ppo with seed 0 in aggregator/ordered"):
+        team_of(setting, arena, run_entries(both))
+    named = run_entries([both[0], f"mine={both[1]}"])
+    assert {one.policy for one in team_of(setting, arena, named).entries} >= {"ppo", "mine"}
+
+
+def test_folders_may_have_an_equals_sign(tmp_path):
+    write_run(tmp_path / "rate=0.1")
+    for source in (tmp_path / "rate=0.1", f"mine={tmp_path / 'rate=0.1'}"):
+        assert run_entries([str(source)])[0].source == str(tmp_path / "rate=0.1")

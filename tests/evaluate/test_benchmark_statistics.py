@@ -111,3 +111,17 @@ def test_groups_in_which_nothing_is_gained_are_joined():
     assert len(strata(worth)) == 2
     with pytest.raises(ScenarioError, match="Play more days"):
         strata(-worth)
+
+
+def test_a_resample_in_which_a_group_gains_nothing_says_nothing():
+    # Five groups of eight days, one of which is worth anything: scores 10, 20, 30, 40, 50.
+    zero = np.tile(np.eye(8)[0], 5)
+    cost = zero * np.repeat(1.0 - np.arange(0.1, 0.6, 0.1), 8)
+    both = Resamples(zero, np.zeros(40))
+    assert len(both.groups) == 5
+    whole, without = np.ones(8), np.ones(8) - np.eye(8)[0]
+    weights = [np.stack([whole, without if k == 0 else whole]) for k in range(5)]
+    _, score, middle = both._values(cost[None], None, weights, np.zeros((2, 1), dtype=np.int64))
+    assert score[0] == middle[0] == pytest.approx(30.0)
+    assert np.isnan(score[1])
+    assert np.isnan(middle[1])

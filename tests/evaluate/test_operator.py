@@ -87,3 +87,11 @@ def test_runs_play_in_the_scenario_they_were_trained_for(arena):
     assert arena.fits(stress, run)
     assert arena.fits(stress, {**run, "scenario": "stress"})
     assert not arena.fits(stress, {**run, "scenario": "calm"})
+
+
+def test_settings_of_an_operator_leave_the_world_as_it_is():
+    class Elsewhere(OwnChoices):
+        settings = {"scenario": "calm"}  # noqa: RUF012
+
+    with pytest.raises(RunError, match="has the settings scenario"):
+        operator_play.play_operator(Elsewhere(), 1, 0, {"scenario": "stress"})

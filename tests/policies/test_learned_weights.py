@@ -234,6 +234,12 @@ def test_weights_that_are_no_numbers_and_networks_too_large_are_refused(tmp_path
     _rewritten(honest, tmp_path / "wide.zip", data=json.dumps(facts))
     with pytest.raises(RunError, match="no policy of ppo"):
         load_policy(tmp_path / "wide.zip")
+    for content in ([1, 2], {"weight": 1.0}):
+        torch.save(content, tmp_path / "policy.pth")
+        target = tmp_path / "other.zip"
+        _rewritten(honest, target, **{"policy.pth": (tmp_path / "policy.pth").read_bytes()})
+        with pytest.raises(RunError, match="expected"):
+            load_policy(target)
 
 
 def test_what_fills_the_memory_is_not_read(tmp_path, honest, monkeypatch):

@@ -87,3 +87,24 @@ def test_bad_numbers_of_seeds_are_named(tmp_path):
             train_seeds("aggregator", tmp_path, seeds)
     with pytest.raises(ScenarioError, match="env is 'x'"):
         train_seeds("x", tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("env", "config", "told"),
+    [
+        ("household", {"car": False, "prices": "/my prices.csv"},
+         "--run X --no-car --prices '/my prices.csv'"),
+        ("household", {"hyperparameters": {"env_kwargs": {"car": True}}}, "household --run X"),
+        ("feeder", {"hyperparameters": {"env_kwargs": {"scenario": "calm"}}}, "--scenario calm"),
+        ("aggregator", {"scenario": "loose"}, "--policy X --scenario loose"),
+        ("appliance", {"scenario": "mixed"}, "--policy X --jobs mixed"),
+        ("trader", {}, "trader --policy X"),
+    ],
+)  # fmt: skip
+def test_what_to_do_next_plays_in_the_same_world(tmp_path, env, config, told):
+    from flexgym.train.command import next_command
+
+    basics = {"environment": env, "algorithm": "ppo", "seed": 0}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**basics, **config}))
+    command = next_command(env, tmp_path).replace(str(tmp_path), "X")
+    assert command.endswith(told)

@@ -153,7 +153,7 @@ def config_of(task, algorithm, **changes):
     kind = task_class(task)
     return {
         "environment": kind.env_id, "task": task, "algorithm": algorithm, "seed": 0,
-        "minutes": None, "hyperparameters": read_hyperparameters(algorithm, kind),
+        "minutes": None, "hyperparameters": read_hyperparameters(algorithm, kind, options=changes),
         "validation": kind.episodes, **changes,
     }  # fmt: skip
 
@@ -232,6 +232,15 @@ def test_runs_of_several_commands_do_not_mix(runs, changes, told):
     reconfigure(runs / "seed-1", **changes)
     with pytest.raises(RunError, match=rf"seed-1 and .*seed-0 differ in .*{told}"):
         trained_seeds(runs)
+
+
+def test_the_best_seed_keeps_limits_if_any_does(runs, tmp_path):
+    for seed, score, keeps in ((0, 95.0, False), (1, 91.0, True)):
+        path = runs / f"seed-{seed}" / "state.json"
+        state = json.loads(path.read_text())
+        path.write_text(json.dumps({**state, "best_score": score, "best_keeps_limits": keeps}))
+    ship("tiny", runs, ["aggregator/*"], tmp_path)
+    assert zoo.shipped("tiny", tmp_path).best == 1
 
 
 def test_runs_of_one_seed_do_not_mix(runs):

@@ -193,6 +193,10 @@ def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algor
     assert saved["seed"] == 0
     assert saved["versions"]["flexgym"]
     assert train(run, timesteps=1536, resume=True, **options) == after["best_score"]
+    # Who asks for less gets nothing, and the run still says how it was trained.
+    assert train(run, timesteps=384, resume=True, **options) == after["best_score"]
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["hyperparameters"]["n_timesteps"] == 1536
 
 
 def test_tensorboard_gets_scores_and_cost_terms(tmp_path, small_config):

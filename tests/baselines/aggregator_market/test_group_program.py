@@ -260,3 +260,24 @@ def test_bad_requests_are_refused():
     fine = replace(Tariffs(), quote_step_eur_per_mwh=0.2)
     with pytest.raises(ScenarioError, match="larger step"):
         program_of(problem_of(5, tariffs=fine))
+
+
+def test_a_kept_table_is_read_back_and_a_torn_one_solved_anew(tmp_path, monkeypatch):
+    from flexgym.baselines.aggregator_market import group_tables
+    from flexgym.envs.aggregator_market.params import Day, Group, Herding, Tariffs
+
+    day = Day((50,) * 24, (40.0,) * 24)
+    problem = group_tables.GroupProblem(
+        day, Herding(temperature=4.0), Tariffs(), Group(3, 0.1), "aggregator"
+    )
+    first = group_tables.kept_program(problem, tmp_path, 21)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for content in (whole, whole[: len(whole) // 2], b""):
+        path.write_bytes(content)
+        again = group_tables.kept_program(problem, tmp_path, 21)
+        np.testing.assert_array_equal(again.choice, first.choice)
+        assert path.read_bytes() == whole
+    monkeypatch.setattr(group_tables, "sources_digest", lambda *places: "0" * 64)
+    group_tables.kept_program(problem, tmp_path, 21)
+    assert len(list(tmp_path.iterdir())) == 2
