@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from flexgym.envs.errors import FlexgymError, RunError
 from flexgym.envs.household.params import Floats
 from flexgym.policies.learned_weights import ALGORITHMS, load_policy
 from flexgym.policies.runs import read_run
-
-if TYPE_CHECKING:
-    from flexgym.envs.household.simulation import HouseholdSimulation
 
 SETTINGS = ("observation", "action_map", "curtailment")
 """Options of the environment that a policy is tied to."""
@@ -120,8 +117,51 @@ class Predictor(Protocol):
         ...
 
 
-class Learned:
-    """A trained SB3 policy, played without exploration.
+class Observed(Protocol):
+    """A simulation whose agents are rows."""
+
+    @property
+    def observation_names(self) -> Sequence[str]:
+        """Of each entry of an observation."""
+        ...
+
+    def observe(self) -> Any:
+        """Observations, shape (rows, names)."""
+        ...
+
+
+class LearnedRows:
+    """A trained SB3 policy, played without exploration by every row of a simulation.
+
+    Args:
+        model: The model.
+        name: For tables.
+    """
+
+    def __init__(self, model: Predictor, name: str) -> None:
+        self.model, self.name = model, name
+
+    def begin(self, simulation: Observed) -> None:
+        """Check that the observation is the one it was trained on.
+
+        Raises:
+            RunError: It has another length.
+        """
+        wanted, given = self.model.observation_space.shape, (len(simulation.observation_names),)
+        if wanted != given:
+            raise RunError(
+                f"{self.name} expects observations of shape {wanted}; the environment gives "
+                f"{given}. Use the options it was trained with."
+            )
+
+    def act(self, simulation: Observed) -> Floats:
+        """Actions of all rows."""
+        action, _ = self.model.predict(simulation.observe(), deterministic=True)
+        return np.asarray(action, dtype=np.float64)
+
+
+class Learned(LearnedRows):
+    """A trained SB3 policy of houses, played without exploration.
 
     Args:
         model: The model.
@@ -142,7 +182,8 @@ class Learned:
         settings: Mapping[str, str],
         name: str | None = None,
     ) -> None:
-        self.model, self.algorithm, self.name = model, algorithm, name or algorithm
+        super().__init__(model, name or algorithm)
+        self.algorithm = algorithm
         self.settings: Mapping[str, str] = {
             key: settings[key] for key in SETTINGS if key in settings
         }
@@ -165,21 +206,3 @@ class Learned:
         policy = cls(model, algorithm, options, f"{algorithm} ({folder.name})")
         policy.prices = config.get("prices")
         return policy
-
-    def begin(self, simulation: HouseholdSimulation) -> None:
-        """Check that the observation is the one it was trained on.
-
-        Raises:
-            RunError: It has another length.
-        """
-        shape = self.model.observation_space.shape
-        if shape != (len(simulation.observation_names),):
-            raise RunError(
-                f"the policy expects observations of shape {shape}; the environment gives "
-                f"({len(simulation.observation_names)},). Use the options it was trained with."
-            )
-
-    def act(self, simulation: HouseholdSimulation) -> Floats:
-        """See `HouseholdPolicy`."""
-        action, _ = self.model.predict(simulation.observe(), deterministic=True)
-        return np.asarray(action, dtype=np.float64)

@@ -257,8 +257,8 @@ def _attribute(source: str) -> Any:
 def _made_of(source: str, attribute: Any) -> list[Path]:
     """Source files of an own policy: where it is named first, then where it is defined."""
     modules = source.rpartition(":")[0], getattr(attribute, "__module__", None)
-    found = (_module(one) for one in modules if one)
-    files = [Path(one.__file__) for one in found if getattr(one, "__file__", None)]
+    found = [getattr(_module(one), "__file__", None) for one in modules if one]
+    files = [Path(file) for file in found if file]
     if not files:
         raise TypeError("it is in no file")
     return list(dict.fromkeys(files))
