@@ -141,13 +141,14 @@ def _what(config: Mapping[str, Any]) -> str:
 
 def _data(config: Mapping[str, Any]) -> str:
     episodes = config.get("validation")
-    chosen = "on episodes of the validation split" if episodes is None else (
-        f"on {episodes} episodes of the validation split"
+    chosen = "on episodes for validation" if episodes is None else (
+        f"on {episodes} episodes for validation"
         + (" in each of them" if config["algorithm"] == MENUS else "")
     )  # fmt: skip
     return (
-        f"Episodes of the training split of {_world(config)}. Checkpoints, and the best seed, "
-        f"were chosen {chosen}; test episodes are played by the benchmark alone."
+        f"Episodes of {_world(config)} for training alone: of the training split, or with random "
+        "numbers of their own where there is no split. Checkpoints, and the best seed, were "
+        f"chosen {chosen}; test episodes are played by the benchmark alone."
     )
 
 
