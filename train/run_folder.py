@@ -176,6 +176,8 @@ class RunFolder:
         try:
             content = json.loads(file.read_text())
             run.state = RunState(**content)
+            if not {"frames", "used_s", "best_score"} <= content.keys():
+                raise KeyError
             kinds = {f.name: type(f.default) for f in fields(RunState)}
             state = asdict(run.state)  # a field that was unknown then has its default
             wrong = [k for k, kind in kinds.items() if not isinstance(state[k], (kind, int))]

@@ -47,14 +47,14 @@ class KilledError(Exception):
 def test_an_interrupted_run_goes_on_with_identical_numbers(whole, tmp_path, monkeypatch, k):
     played, original = [], cells.play_cell
 
-    def killing(cell, folder):
+    def killing(cell, fingerprint, folder):
         if len(played) == k:
             # Also a file that was being written.
             path = cells.path_of(cell, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(f".{path.name}.1.part").write_text('{"schema"')
             raise KilledError
-        original(cell, folder)
+        original(cell, fingerprint, folder)
         played.append(cell)
 
     monkeypatch.setattr(cells, "play_cell", killing)

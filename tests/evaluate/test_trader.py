@@ -8,14 +8,14 @@ import pytest
 from stable_baselines3 import PPO
 
 from flexgym.cli import main
-from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.envs.errors import ScenarioError
 from flexgym.envs.trader.scenario import TraderScenario
 from flexgym.envs.trader.simulation import TraderSimulation
 from flexgym.envs.trader.vector_env import TraderVectorEnv
 from flexgym.evaluate.contract_picture import cash_flow_picture
+from flexgym.evaluate.report import published
 from flexgym.evaluate.trader import markdown_table, play_trader
 from flexgym.evaluate.trader_picture import cash_flows
-from flexgym.policies.learned_trader import load_trader_policy
 from flexgym.policies.trader import OptimalTrader, SpotOnly
 from flexgym.train.vec_env import BatchedVecEnv
 
@@ -71,7 +71,10 @@ def test_files_and_document(written):
         assert [row["policy"] for row in csv.DictReader(stream)] == [
             row["policy"] for row in results["rows"]
         ]
-    assert f"<!-- trader -->\n{markdown_table(results)}\n<!-- end trader -->" in document
+    assert (
+        f"<!-- trader -->\n{published(markdown_table(results), results)}\n<!-- end trader -->"
+        in document
+    )
 
 
 def test_an_episode_is_that_of_the_seeded_environment():
@@ -119,5 +122,6 @@ def test_bad_input(tmp_path, trained, capsys):
 
     other = PPO("MlpPolicy", BatchedVecEnv(HouseholdVectorEnv(2)), n_steps=8, batch_size=16)
     other.save(tmp_path / "house.zip")
-    with pytest.raises(RunError, match=r"Train it on flexgym/Trader-v0"):
-        load_trader_policy(str(tmp_path / "house.zip"))
+    played = ["--policy", str(tmp_path / "house.zip"), "--episodes", "8"]
+    assert main(["evaluate", "trader", *played, *out]) == 2
+    assert "expects observations of shape" in capsys.readouterr().err
