@@ -13,7 +13,7 @@ from flexgym.envs.errors import ScenarioError
 from flexgym.envs.feeder.scenario import FeederScenario
 from flexgym.envs.household.scenario import HouseholdScenario
 from flexgym.policies.learned_menus import RECIPES
-from flexgym.train.settings import CONFIG_FOLDER
+from flexgym.train.settings import CONFIG_FOLDER, whole_number
 
 TEACHERS = ("solutions", "experience")
 _WORLD_OPTIONS = {
@@ -158,12 +158,8 @@ def _several(value: Any, name: str, read: Any) -> tuple:
 
 
 def _count(value: Any, name: str) -> int:
-    try:
-        number = float(value) if not isinstance(value, bool) else 0.0
-        whole = int(number)
-    except (TypeError, ValueError, OverflowError):
-        number, whole = 0.0, 0
-    if whole != number or whole < 1:
+    whole = whole_number(value)
+    if whole < 1:
         raise ScenarioError(f"{name} is {value!r}; expected a whole number >= 1.")
     return whole
 

@@ -134,13 +134,18 @@ def checked_hyperparameters(
     return parameters
 
 
-def _whole(value: Any, key: str, source: str) -> int:
+def whole_number(value: Any) -> int:
+    """The whole number that a value of a file stands for; 0 where it is none."""
     try:
         number = float(value) if not isinstance(value, bool) else 0.0
-        whole = int(number)
+        return int(number) if number.is_integer() else 0
     except (TypeError, ValueError, OverflowError):
-        number, whole = 0.0, 0
-    if whole != number or not 1 <= whole <= _MOST[key]:
+        return 0
+
+
+def _whole(value: Any, key: str, source: str) -> int:
+    whole = whole_number(value)
+    if not 1 <= whole <= _MOST[key]:
         raise ScenarioError(
             f"{key} in {source} is {value!r}; expected a whole number from 1 to {_MOST[key]:,}."
         )

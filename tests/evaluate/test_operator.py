@@ -1,7 +1,9 @@
 """The operator in the benchmark: references, own policies, runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +93,7 @@ def test_runs_play_in_the_scenario_they_were_trained_for(arena):
 
 def test_settings_of_an_operator_leave_the_world_as_it_is():
     class Elsewhere(OwnChoices):
-        settings = {"scenario": "calm"}  # noqa: RUF012
+        settings: Mapping[str, Any] = {"scenario": "calm"}
 
     with pytest.raises(RunError, match="has the settings scenario"):
         operator_play.play_operator(Elsewhere(), 1, 0, {"scenario": "stress"})
