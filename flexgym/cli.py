@@ -6,7 +6,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -85,25 +86,27 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"seed is {value}; expected 0 to 4294967295")
-    return value
+def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
+    """Reads a whole number from ``low`` to ``high``."""
 
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"{name} is {text}; expected {low} to {high}")
 
-def _threads(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1024:
-        raise argparse.ArgumentTypeError(f"threads is {value}; expected 1 to 1024")
-    return value
+    return read
 
 
 def _parser() -> _Parser:
     shared = _Parser(add_help=False)
-    shared.add_argument("--seed", type=_seed, default=0, help="seed (default 0)")
+    shared.add_argument(
+        "--seed", type=_whole("seed", 0, 2**32 - 1), default=0, help="seed (default 0)"
+    )
     shared.add_argument("--out", type=Path, help="folder for what is written")
-    shared.add_argument("--threads", type=_threads, default=1, help="threads (default 1)")
+    shared.add_argument(
+        "--threads", type=_whole("threads", 1, 1024), default=1, help="threads (default 1)"
+    )
     parser = _Parser(prog="flexgym", description="Learning agents against the exact optimum.")
     parser.add_argument("--version", action="version", version=f"flexgym {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True, parser_class=_Parser)
@@ -140,6 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(chosen.execute(chosen))
     except FlexgymError as error:
         print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"flexgym: error: cannot use {error.filename} ({error.strerror}); expected a file that "
+            "can be read and written. Move it, or choose another place with --out.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("flexgym: interrupted", file=sys.stderr)

@@ -55,11 +55,16 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise RunError(f"got no run in {folder}; expected a folder written by flexgym train.")
     try:
         config = yaml.safe_load(path.read_text())
-        if not isinstance(config["seed"], int) or not isinstance(config["algorithm"], str):
+        if type(config["seed"]) is not int or not isinstance(config["algorithm"], str):
             raise TypeError
         if not isinstance(config["environment"], str):
             raise TypeError
         if not isinstance(config.setdefault("hyperparameters", {}), dict):
+            raise TypeError
+        parameters = config["hyperparameters"]
+        if not isinstance(parameters.get("env_kwargs"), dict | None):
+            raise TypeError
+        if not all(isinstance(world, dict) for world in parameters.get("worlds") or []):
             raise TypeError
     except (
         *(OSError, UnicodeDecodeError, yaml.YAMLError),

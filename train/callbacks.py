@@ -121,9 +121,9 @@ class Supervisor(BaseCallback):
 
     def _validate(self, last: bool = False) -> None:
         self._record_speed()
-        started = perf_counter()
+        started, used_s = perf_counter(), self.budget.used_s
         found = self.task.judge(self.model)
-        self._record(found)
+        self._record(found, used_s)
         if last or self._judged % _PICTURE_EVERY == 0:
             self._draw()
         self._judged += 1
@@ -134,13 +134,13 @@ class Supervisor(BaseCallback):
         if rank > (state.best_keeps_limits, state.best_score):
             state.best_keeps_limits, state.best_score = rank
             self.run.save_best(self.model)
-        self._note(found)
+        self._note(found, used_s)
         took = perf_counter() - started
         self.budget.pause(took)  # nor is validating
         self._judging_s += took
         self._mark()
 
-    def _record(self, found: Judgement) -> None:
+    def _record(self, found: Judgement, used_s: float) -> None:
         self.logger.record("flexgym/score", found.score)
         self.logger.record("flexgym/cost_eur", found.cost_eur)
         self.logger.record("flexgym/gap_eur", found.gap_eur)
@@ -149,7 +149,7 @@ class Supervisor(BaseCallback):
             self.logger.record(f"flexgym/{name}", value)
         rate = self.model.lr_schedule(self.model._current_progress_remaining)
         self.logger.record("flexgym/learning_rate", float(rate))
-        self.logger.record("time/used_s", self.budget.used_s)
+        self.logger.record("time/used_s", used_s)
 
     def _draw(self) -> None:
         from matplotlib.image import imread
@@ -169,7 +169,7 @@ class Supervisor(BaseCallback):
                 flush=True,
             )
 
-    def _note(self, found: Judgement) -> None:
+    def _note(self, found: Judgement, used_s: float) -> None:
         file = self.run.path / "validation.csv"
         fresh = not file.exists()
         with file.open("a", newline="") as stream:
@@ -177,8 +177,10 @@ class Supervisor(BaseCallback):
             if fresh:
                 names = ("frames", "seconds", "score", "cost_eur", "gap_eur", "violation_h")
                 writer.writerow(names)
-            used = round(self.budget.used_s, 1)
             numbers = (found.cost_eur, found.gap_eur, found.violation_h)
             writer.writerow(
-                [self.num_timesteps, used, round(found.score, 3), *(round(x, 6) for x in numbers)]
+                [
+                    *(self.num_timesteps, round(used_s, 1), round(found.score, 3)),
+                    *(round(x, 6) for x in numbers),
+                ]
             )

@@ -17,7 +17,7 @@ HYPERPARAMETERS = "hyperparameters.yml"
 """What a file with the card's hyper-parameters is called in its command."""
 _SHARED = (
     *("environment", "task", "algorithm", "recipe", "seed", "minutes", "validation"),
-    *("hyperparameters", "date", "versions", "git"),
+    *("hyperparameters", "date", "versions", "git", "extended"),
 )
 """Keys of ``config.yaml`` that every environment has; the others are options of its command."""
 
@@ -50,7 +50,7 @@ def model_card(name: str, seeds: Sequence[Trained], best: Trained, settings: Seq
         f"<!-- {BLOCK} -->\n{UNPLAYED}\n<!-- end {BLOCK} -->",
         "## Training",
         _data(config),
-        f"```bash\n{command}\n```",
+        f"```bash\n{command}\n```{_extended(config)}",
         _seeds(seeds, best),
         "## Hyper-parameters",
         f"{saved if HYPERPARAMETERS in command else ''}```yaml\n{hyperparameters(config)}```",
@@ -163,6 +163,20 @@ def _world(config: Mapping[str, Any]) -> str:
     options |= {k: v for k, v in config.items() if k not in _SHARED and v is not None}
     told = ", ".join(f"{key} {value}" for key, value in options.items())
     return f"`{config['environment']}`" + (f" ({told})" if told else "")
+
+
+def _extended(config: Mapping[str, Any]) -> str:
+    """What the command leaves out of a run that was made longer."""
+    lengths = config.get("extended")
+    if not lengths:
+        return ""
+    told = ", then ".join(f"{length:,}" for length in lengths)
+    what = "updates" if config["algorithm"] == MENUS else "frames"
+    return (
+        f"\n\nTraining was first meant to take {told} {what} and was made longer with `--resume`, "
+        "so that the learning rate fell more than once; the command in one go trains another "
+        "network."
+    )
 
 
 def _seeds(seeds: Sequence[Trained], best: Trained) -> str:

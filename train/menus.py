@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from flexgym.envs.errors import RunError, ScenarioError
+from flexgym.envs.errors import ScenarioError
 from flexgym.policies.learned_menus import MENUS, RECIPES
 from flexgym.train.command import add_run_arguments, train_and_tell
-from flexgym.train.training import training_device
+from flexgym.train.training import refuse_others, training_device
 
 ENV_ID = "flexgym/Household-v0"
 VALIDATION_HOUSE_DAYS = 64
@@ -77,11 +77,10 @@ def train(
     from flexgym.evaluate.report import provenance
     from flexgym.train.menu_run import MenuRun
     from flexgym.train.menu_settings import MenuSettings, read_settings
-    from flexgym.train.run_folder import RunFolder
+    from flexgym.train.run_folder import RunFolder, lengthen
 
-    for name, value in (("minutes", minutes), ("updates", updates)):
-        if value is not None and not 0 < value < 1e12:
-            raise ScenarioError(f"{name} is {value}; expected a number > 0.")
+    if minutes is not None and not 0 < minutes < 1e12:
+        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)
@@ -101,8 +100,7 @@ def train(
         if validation is None:
             asked["validation"] = VALIDATION_HOUSE_DAYS
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
-    if updates is not None:
-        wanted["hyperparameters"]["updates"] = int(updates)
+    lengthen(wanted, "updates", updates, resumed=resume)
     settings = MenuSettings.parse(wanted["hyperparameters"])
     run_folder = (
         RunFolder.resume(folder, CHECKPOINT)
@@ -131,17 +129,12 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
     saved = read_config(folder, (MENUS,))
     saved.setdefault("validation", VALIDATION_HOUSE_DAYS)
     same = ("recipe", "seed", *(["validation"] if asked["validation"] is not None else []))
-    pairs = {f"--{key}": (saved.get(key), asked[key]) for key in same}
+    pairs = {key: (saved.get(key), asked[key]) for key in same}
     if config:
         ends = {"updates": saved["hyperparameters"].get("updates")}
         given = {**read_settings(asked["recipe"], config), **ends}
-        pairs["--config"] = (saved["hyperparameters"], given)
-    for option, (started_with, got) in pairs.items():
-        if started_with != got:
-            raise RunError(
-                f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
-                "that started it."
-            )
+        pairs["config"] = (saved["hyperparameters"], given)
+    refuse_others(folder, pairs)
     if asked["minutes"] is not None:
         saved["minutes"] = asked["minutes"]
     return saved

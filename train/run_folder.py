@@ -14,18 +14,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from flexgym.envs.errors import RunError
+from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.envs.kept import replace_file
+from flexgym.train.settings import whole_number
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 _LOCK = "lock"
+_LONGEST = 10**12
 
 
 @dataclass
@@ -49,6 +51,32 @@ class RunState:
     next_evaluation: int = 0
     replay_at: int = 0
     replay_full: bool = False
+
+
+def lengthen(config: dict[str, Any], key: str, length: float | None, *, resumed: bool) -> None:
+    """Write how long training shall be into a configuration, and how long it was meant to be.
+
+    Args:
+        config: Of the run.
+        key: Hyper-parameter that says it.
+        length: Frames or updates; None leaves it.
+        resumed: Whether training has begun.
+
+    Raises:
+        ScenarioError: It is no whole number from 1.
+    """
+    if length is None:
+        return
+    whole, before = whole_number(length), config["hyperparameters"].get(key)
+    if not 1 <= whole <= _LONGEST:
+        name = key.removeprefix("n_")
+        raise ScenarioError(
+            f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
+        )
+    if resumed and before != whole:
+        # The learning rate of what was trained went by the old length.
+        config["extended"] = [*config.get("extended", []), before]
+    config["hyperparameters"][key] = whole
 
 
 class RunFolder:

@@ -30,6 +30,7 @@ _MOST = {
     **dict.fromkeys(("n_envs", "n_steps", "batch_size", "n_epochs"), 10**6),
     **dict.fromkeys(("buffer_size", "learning_starts"), 10**9),
     "n_timesteps": 10**12,
+    "stats_window_size": 10**6,
 }
 """Whole numbers from 1 to these."""
 _WITHIN = {
@@ -199,10 +200,12 @@ class Budget:
         return self.limit_s is not None and self.used_s >= self.limit_s
 
     def remaining(self, frames: float) -> float:
-        """Share of the training left, given the share of frames left."""
-        if self.limit_s is None:
-            return frames
-        return max(0.0, min(frames, 1.0 - self.used_s / self.limit_s))
+        """Share of the training left, given the share of frames left.
+
+        SB3 ends with a whole rollout, so its own share falls below zero.
+        """
+        in_time = 1.0 if self.limit_s is None else 1.0 - self.used_s / self.limit_s
+        return max(0.0, min(frames, in_time))
 
 
 class LinearSchedule:
@@ -269,14 +272,28 @@ def check_wrappers(parameters: Mapping[str, Any], source: str) -> None:
     Raises:
         ScenarioError: There is one.
     """
-    entries = parameters.get("vec_env_wrapper") or []
-    for entry in entries if isinstance(entries, list) else [entries]:
-        path = str(next(iter(entry), "") if isinstance(entry, dict) else entry)
+    for path, _ in _wrappers(parameters):
         if path.rpartition(".")[0] not in WRAPPERS:
             raise ScenarioError(
                 f"{source} names the wrapper {path!r}, which is code from elsewhere; expected one "
                 f"of {', '.join(WRAPPERS)}. If it is your own, pass the --config again."
             )
+
+
+def _wrappers(parameters: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Names and arguments of ``vec_env_wrapper``."""
+    entries = parameters.get("vec_env_wrapper") or []
+    found = []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        named = entry if isinstance(entry, dict) else {entry: None}
+        (path, arguments), *others = named.items() or [("", None)]
+        if others or not isinstance(path, str) or not isinstance(arguments, dict | None):
+            raise ScenarioError(
+                f"vec_env_wrapper has the entry {entry!r}; expected a class, or one class with a "
+                "mapping of its arguments."
+            )
+        found.append((path, arguments or {}))
+    return found
 
 
 def wrapped(env: Any, parameters: Mapping[str, Any]) -> Any:
@@ -286,11 +303,9 @@ def wrapped(env: Any, parameters: Mapping[str, Any]) -> Any:
         ScenarioError: A class cannot be found or does not take the arguments, or it changes
             observations or actions, which validation and evaluation would not do.
     """
-    entries = parameters.get("vec_env_wrapper") or []
     bare = env
-    for entry in entries if isinstance(entries, list) else [entries]:
-        (path, arguments), *_ = entry.items() if isinstance(entry, dict) else [(entry, {})]
-        module, _, name = str(path).rpartition(".")
+    for path, arguments in _wrappers(parameters):
+        module, _, name = path.rpartition(".")
         try:
             wrapper = getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError):
@@ -298,7 +313,7 @@ def wrapped(env: Any, parameters: Mapping[str, Any]) -> Any:
                 f"vec_env_wrapper names {path!r}; expected an importable class."
             ) from None
         try:
-            env = wrapper(env, **(arguments or {}))
+            env = wrapper(env, **arguments)
         except (TypeError, ValueError, AssertionError) as error:
             raise ScenarioError(
                 f"{path} does not take {arguments!r} ({error}); correct vec_env_wrapper."

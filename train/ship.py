@@ -63,6 +63,7 @@ def ship(
             keeps files.
         ScenarioError: The name is none, or a pattern fits nothing.
     """
+    from flexgym.evaluate.benchmark.arena import arena_class
     from flexgym.evaluate.benchmark.suite import chosen
     from flexgym.train.card import model_card
 
@@ -72,8 +73,19 @@ def ship(
             "household-menu."
         )
     seeds = trained_seeds(Path(runs))
-    chosen("small", settings or ())
-    fitting = list(settings or _fitting(seeds[0].config))
+    fitting = _fitting(seeds[0].config)
+    if settings:
+        unfit = [
+            setting.name
+            for setting in chosen("small", settings)
+            if seeds[0].config["environment"] not in arena_class(setting.environment).env_ids
+        ]
+        if unfit:
+            raise ScenarioError(
+                f"settings has {', '.join(unfit)}; expected some of "
+                f"{seeds[0].config['environment']}, such as {', '.join(fitting) or 'none'}."
+            )
+        fitting = list(settings)
     best = max(seeds, key=lambda one: (one.state.best_keeps_limits, one.state.best_score))
     place = Path(to) / name
     if place.exists() and not (place / ABOUT).is_file():

@@ -66,12 +66,11 @@ def train(
     """
     import torch
 
-    from flexgym.train.run_folder import RunFolder
+    from flexgym.train.run_folder import RunFolder, lengthen
 
     task = task_class(env)
-    for name, value in (("minutes", minutes), ("timesteps", timesteps)):
-        if value is not None and not 0 < value < 1e12:
-            raise ScenarioError(f"{name} is {value}; expected a number > 0.")
+    if minutes is not None and not 0 < minutes < 1e12:
+        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)
@@ -90,8 +89,7 @@ def train(
         if resume
         else _started(asked, task, config)
     )
-    if timesteps is not None:
-        wanted["hyperparameters"]["n_timesteps"] = int(timesteps)
+    lengthen(wanted, "n_timesteps", timesteps, resumed=resume)
     run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)
     solving = Path(cache) if cache else None, threads
     return run_folder.train(
@@ -151,19 +149,15 @@ def _resumed(
 
     saved = read_config(folder)
     saved.setdefault("validation", task.episodes)
-    same = {"env": "environment", "--algo": "algorithm", "--seed": "seed"}
-    same |= {f"--{key}": key for key in {*options, "validation"} if asked[key] is not None}
-    pairs = {option: (saved.get(key), asked[key]) for option, key in same.items()}
+    same = ["environment", "algorithm", "seed", *sorted(options)]
+    if asked["validation"] is not None:
+        same.append("validation")
+    pairs = {key: (saved.get(key), asked[key]) for key in same}
     if config:
         given = read_hyperparameters(asked["algorithm"], task, config, saved)
         ends = {"n_timesteps": saved["hyperparameters"].get("n_timesteps")}
-        pairs["--config"] = (saved["hyperparameters"], {**given, **ends})
-    for option, (started_with, got) in pairs.items():
-        if started_with != got:
-            raise RunError(
-                f"{folder} holds a run with {option} {started_with}, got {got}; pass the command "
-                "that started it."
-            )
+        pairs["config"] = (saved["hyperparameters"], {**given, **ends})
+    refuse_others(folder, pairs)
     saved["hyperparameters"] = checked_hyperparameters(
         saved["hyperparameters"], asked["algorithm"], task, str(folder / "config.yaml")
     )
@@ -172,6 +166,32 @@ def _resumed(
     if asked["minutes"] is not None:
         saved["minutes"] = asked["minutes"]
     return saved
+
+
+def refuse_others(folder: Path, pairs: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuse to go on with a run of another command.
+
+    Args:
+        folder: Of the run.
+        pairs: What it was started with and what is asked for, by option; None is the default.
+
+    Raises:
+        RunError: They differ.
+    """
+
+    def told(key: str, value: Any) -> str:
+        if value is None:
+            return f"the default {key}"
+        if isinstance(value, bool):
+            return f"--{'' if value else 'no-'}{key}"
+        return f"{key} {value}"
+
+    for key, (started_with, got) in pairs.items():
+        if started_with != got:
+            raise RunError(
+                f"{folder} holds a run with {told(key, started_with)}, but this command has "
+                f"{told(key, got)}; pass the command that started it."
+            )
 
 
 def _prepare(
@@ -235,13 +255,21 @@ def _prepare(
     ceiling = [NoiseCeiling(ends[0], ends[1], budget)] if ends else []
 
     def learn() -> None:
-        model.learn(
-            parameters["n_timesteps"] - (model.num_timesteps if checkpoint else 0),
-            callback=[*ceiling, supervisor],
-            reset_num_timesteps=checkpoint is None,
-            progress_bar=sys.stderr.isatty() and not label,
-            log_interval=10 if on_policy else 4 * env.num_envs,
-        )
+        try:
+            model.learn(
+                parameters["n_timesteps"] - (model.num_timesteps if checkpoint else 0),
+                callback=[*ceiling, supervisor],
+                reset_num_timesteps=checkpoint is None,
+                progress_bar=sys.stderr.isatty() and not label,
+                log_interval=10 if on_policy else 4 * env.num_envs,
+            )
+        except (FlexgymError, ValueError) as error:
+            if all(bool(weights.isfinite().all()) for weights in model.policy.parameters()):
+                raise
+            raise RunError(
+                f"training in {run_folder.path} diverged: weights of the network are no numbers "
+                "any more; expected it to learn. Lower learning_rate in --config."
+            ) from error
         env.close()
 
     return learn

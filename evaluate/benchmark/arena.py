@@ -13,8 +13,9 @@ import numpy as np
 
 from flexgym.envs.household.params import Floats
 
-Kind = Literal["rule", "exact", "bound", "learned"]
-"""A rule neither learns nor knows the optimum, though it may plan; a bound knows the future."""
+Kind = Literal["rule", "exact", "bound", "learned", "own"]
+"""A rule neither learns nor knows the optimum, though it may plan; a bound knows the future; own is
+what somebody brings, of which nobody knows whether it learned."""
 RANDOM_SEEDS = 5
 """Seeds of a rule that draws its actions."""
 

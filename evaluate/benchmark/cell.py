@@ -113,7 +113,8 @@ def read_cell(cell: Cell, folder: Path) -> Played | None:
             return None
         part = cell.setting.part(cell.part)
         lists: dict[str, Floats] = {k: np.array(v, float) for k, v in kept["episodes"].items()}
-        if any(values.shape != (part.stop - part.start,) for values in lists.values()):
+        shape = (part.stop - part.start,)
+        if any(v.shape != shape or not np.isfinite(v).all() for v in lists.values()):
             return None
         cost, violation = lists.pop("cost_eur"), lists.pop("violation")
         return Played(cost, violation, lists, **kept["timing"])
@@ -158,10 +159,10 @@ def play_cell(cell: Cell, fingerprint: str, folder: Path) -> None:
         played = arena.play(policy_of(cell.entry, arena), cell.setting.part(cell.part))
     except FlexgymError as error:
         raise RunError(f"{cell.name}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if cell.entry.origin != "code":
             raise
-        # Somebody else's code may raise anything.
+        # Somebody else's code may raise anything, and must not end the benchmark in silence.
         raise RunError(
             f"{cell.name}: {error!r}; expected a policy that plays. Fix {cell.entry.source}."
         ) from error

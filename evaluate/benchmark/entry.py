@@ -6,19 +6,16 @@ An `Entry` says in plain values who plays, so that any process can make the poli
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from flexgym.envs.errors import FlexgymError, RunError
+from flexgym.evaluate.benchmark import own_code
 from flexgym.evaluate.benchmark.arena import Arena, Kind, Setting, cars_known, option
 from flexgym.policies import zoo
 from flexgym.policies.runs import load_run, read_run, runs_in
@@ -109,7 +106,7 @@ def team_of(
         if twice:
             raise RunError(
                 f"two policies of {setting.name} are called {', '.join(sorted(twice))}; expected "
-                "a name of its own for each. Name the run: --run NAME=FOLDER."
+                "a name of its own for each. Name a run --run NAME=FOLDER, or rename the callable."
             )
         entries += several
     for one, other in combinations(own, 2):
@@ -133,7 +130,7 @@ def policy_of(entry: Entry, arena: Arena) -> Any:
     if entry.origin == "run":
         return load_run(entry.source)
     try:
-        given = _made(_attribute(entry.source))
+        given = own_code.made(own_code.attribute(entry.source))
     except FlexgymError:
         raise
     except Exception as error:
@@ -181,9 +178,7 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
         for folder in runs_in(Path(place)):
             config = read_run(folder)
             recipe = str(config.get("recipe") or "")
-            label = name or f"{recipe} {config['algorithm']}".strip()
-            if not label.isprintable() or "|" in label:
-                raise RunError(f"got the name {label!r}; expected one that a table can hold.")
+            label = _tabled(name or f"{recipe} {config['algorithm']}".strip())
             world = f"{config['environment']} {option(config, 'scenario')} {cars_known(config)}"
             key = label, world, config["seed"]
             where = str(folder.resolve())
@@ -200,30 +195,45 @@ def run_entries(sources: Sequence[str]) -> list[Entry]:
 def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     """Own policies, ``[PATTERN=]module:callable`` or ``[PATTERN=]file.py:callable`` each.
 
-    What they are made of is their source file, and every file that their attribute ``files``
-    names, relative to it.
+    What they are made of is their source file, the files it imports that are not installed, and
+    every file that their attribute ``files`` names, relative to it.
 
     Raises:
-        RunError: It cannot be imported, or one of its files cannot be read.
+        RunError: It cannot be imported, or one of its files cannot be read, or no table can hold
+            its name.
     """
     found = []
     for source in sources:
         pattern, _, place = source.rpartition("=")
-        attribute = _attribute(place)
+        attribute = own_code.attribute(place)
         try:
-            made_of = _made_of(place, attribute)
-            beside = made_of[0].parent
-            read = [beside / one for one in getattr(attribute, "files", ())]
-            digest = _digest([*made_of, *read])
+            made_of = own_code.files_of(place, attribute)
+            listed = getattr(attribute, "files", ())
+            if isinstance(listed, str):
+                raise TypeError(f"files is {listed!r}")
+            digest = _digest([*made_of, *(made_of[0].parent / one for one in listed)])
         except (OSError, TypeError) as error:
             raise RunError(
                 f"the policy {place} has files that cannot be read ({error}); expected a list of "
                 "paths, relative to its own."
             ) from error
-        name = place.rpartition(":")[2]
-        entry = Entry(name, "learned", 0, "code", place, digest)
+        name = _tabled(place.rpartition(":")[2])
+        entry = Entry(name, "own", 0, "code", place, digest)
         found.append((pattern or "*", entry))
     return found
+
+
+def _tabled(name: str) -> str:
+    """A name, if tables in Markdown can hold it.
+
+    Raises:
+        RunError: They cannot.
+    """
+    if not name.isprintable() or re.search(r"[|<>`*\\]", name):
+        raise RunError(
+            f"got the name {name!r}; expected one that a table can hold, without | < > ` * and \\."
+        )
+    return name
 
 
 def _trained_for(entry: Entry, setting: Setting, arena: Arena) -> bool:
@@ -242,55 +252,3 @@ def _digest(paths: Sequence[Path]) -> str:
     for path in paths:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _attribute(source: str) -> Any:
-    place, _, name = source.rpartition(":")
-    try:
-        return getattr(_module(place), name)
-    except (ImportError, AttributeError, OSError, ValueError) as error:
-        raise RunError(
-            f"got the policy {source} ({error}); expected module:callable or file.py:callable."
-        ) from error
-
-
-def _made_of(source: str, attribute: Any) -> list[Path]:
-    """Source files of an own policy: where it is named first, then where it is defined."""
-    modules = source.rpartition(":")[0], getattr(attribute, "__module__", None)
-    found = [getattr(_module(one), "__file__", None) for one in modules if one]
-    files = [Path(file) for file in found if file]
-    if not files:
-        raise TypeError("it is in no file")
-    return list(dict.fromkeys(files))
-
-
-def _module(place: str) -> ModuleType:
-    if not place.endswith(".py"):
-        return import_module(place)
-    path = Path(place).resolve()
-    name = f"flexgym_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no module")
-        module = module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
-
-
-def _made(attribute: Any) -> Any:
-    """What a class or a function without arguments makes; anything else as it is."""
-    if inspect.isclass(attribute):
-        return attribute()
-    if not callable(attribute) or hasattr(attribute, "predict"):
-        return attribute
-    try:
-        inspect.signature(attribute).bind()
-    except (TypeError, ValueError):
-        return attribute
-    return attribute()

@@ -34,7 +34,8 @@ th, td { padding: .22rem .5rem; border-bottom: 1px solid #ddd; text-align: right
          white-space: nowrap; }
 th:first-child, td:nth-child(2), thead th:nth-child(2) { text-align: left; }
 thead th { border-bottom: 2px solid #333; } tbody th { font-weight: normal; }
-tr.learned th, tr.learned td { font-weight: 600; } tr.bound th, tr.bound td { color: #666; }
+tr.learned th, tr.learned td, tr.own th, tr.own td { font-weight: 600; }
+tr.bound th, tr.bound td { color: #666; }
 footer { margin-top: 2.5rem; border-top: 1px solid #ddd; color: #444; font-size: .85rem;
          overflow-wrap: anywhere; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; }

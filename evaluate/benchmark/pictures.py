@@ -12,7 +12,13 @@ from flexgym.envs.household.render import COLOURS
 from flexgym.evaluate.benchmark.tables import SHORTEST_S, caption, duration, name_of
 from flexgym.evaluate.pictures import INK, picture
 
-TINTS = {"rule": "quiet", "exact": "battery", "bound": "quiet", "learned": "import"}
+TINTS = {
+    "rule": "quiet",
+    "exact": "battery",
+    "bound": "quiet",
+    "learned": "import",
+    "own": "import",
+}
 _LEFT = -60.0
 """Scores below are drawn at the edge."""
 
@@ -97,7 +103,7 @@ def overview_picture(
     path: Path | str,
     settings: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Any]],
 ) -> None:
-    """Strongest rule and learned policies of every setting.
+    """Strongest rule of every setting, and its policies that learned or are one's own.
 
     Args:
         path: PNG to write.
@@ -116,7 +122,7 @@ def overview_picture(
         lowest = 100.0
         for y, (title, rows, _) in enumerate(shown):
             rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
-            learned = [row for row in rows if row["kind"] == "learned"]
+            learned = [row for row in rows if row["kind"] in ("learned", "own")]
             for row, marker in ((rule, "s"), *((one, "o") for one in learned)):
                 colour, score = COLOURS[TINTS[row["kind"]]], row["score"]
                 ends = [max(score["low"], -10.0), max(score["high"], -10.0)]

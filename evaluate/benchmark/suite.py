@@ -68,7 +68,7 @@ def chosen(suite: str, only: Sequence[str] = ()) -> list[Setting]:
     for pattern in only:
         if not any(fnmatch(setting.name, pattern) for setting in every):
             raise ScenarioError(
-                f"only is {pattern!r}; expected a pattern of "
+                f"got {pattern!r}; expected a pattern of "
                 f"{', '.join(setting.name for setting in every)}."
             )
     return [s for s in every if not only or any(fnmatch(s.name, pattern) for pattern in only)]

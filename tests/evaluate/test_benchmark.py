@@ -119,7 +119,7 @@ def test_a_changed_policy_plays_its_own_cells_anew(tmp_path):
     # Buying nothing, but never exercising either, is everything at spot.
     for name in ("Mine", "idle"):
         assert found[name]["score"]["mean"] == pytest.approx(0.0, abs=1e-9)
-        assert found[name]["kind"] == "learned"
+        assert found[name]["kind"] == "own"
     before = files(out)
     again = {row["policy"]: row for row in play(0.5, "Mine")["rows"]}
     after = files(out)
@@ -130,6 +130,52 @@ def test_a_changed_policy_plays_its_own_cells_anew(tmp_path):
     assert "idle" not in again
     with pytest.raises(RunError, match=r"many.*row of actions"):
         play(0.5, "many")
+
+
+FAILING = """
+import sys
+
+def leaves(observation):
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_own_policy_that_fails_is_heard_of_before_others_play(whole, tmp_path, workers):
+    (tmp_path / "failing.py").write_text(FAILING)
+    with pytest.raises(RunError, match=r"SystemExit\(0\)"):
+        benchmark(
+            tmp_path / "out", settings=TINY, code=[f"appliance/*={tmp_path}/failing.py:leaves"],
+            workers=workers,
+        )  # fmt: skip
+    # Side by side the other process plays on until the failure is heard of.
+    assert len(files(tmp_path / "out")) <= (0 if workers == 1 else len(files(whole)) // 2)
+
+
+CHEATING = """
+import numpy as np
+
+class Cheat:
+    name = "Cheat"
+    settings = {}
+
+    def begin(self, simulation):
+        pass
+
+    def act(self, simulation):
+        simulation.soc_kwh[:] = 100.0
+        return -np.ones((simulation.n, 1))
+"""
+
+
+def test_who_costs_less_than_the_bound_is_marked(tmp_path):
+    (tmp_path / "cheating.py").write_text(CHEATING)
+    setting = Setting("household", "no-car", 16)
+    results = benchmark(tmp_path / "o", settings=[setting], code=[f"{tmp_path}/cheating.py:Cheat"])
+    marked = [row["policy"] for row in results["rows"] if row["impossible"]]
+    assert marked == ["Cheat"]
+    assert "| Cheat (costs less than the bound" in markdown_tables(results)
+    assert "costs less than the bound" in (tmp_path / "o" / "report.html").read_text()
 
 
 def test_processes_side_by_side_find_the_same(whole, tmp_path):

@@ -133,9 +133,16 @@ def test_menus_of_houses_with_cars_play_on_the_feeder_too():
 
 def test_a_damaged_run_is_named(tmp_path):
     write_run(tmp_path / "run")
-    (tmp_path / "run" / "config.yaml").write_text("!!python/object/apply:os.system [false]")
-    with pytest.raises(RunError, match=r"cannot read .*config.yaml"):
-        run_entries([str(tmp_path / "run")])
+    whole = (tmp_path / "run" / "config.yaml").read_text()
+    for text in (
+        "!!python/object/apply:os.system [false]",
+        whole.replace('"seed": 0', '"seed": true'),
+        "environment: a\nalgorithm: ppo\nseed: 0\nhyperparameters: {env_kwargs: 7}\n",
+        "environment: a\nalgorithm: ppo\nseed: 0\nhyperparameters: {worlds: [1]}\n",
+    ):
+        (tmp_path / "run" / "config.yaml").write_text(text)
+        with pytest.raises(RunError, match=r"cannot read .*config.yaml"):
+            run_entries([str(tmp_path / "run")])
 
 
 def test_environments_have_sources_of_their_own():
@@ -227,6 +234,53 @@ def test_what_an_own_policy_reads_counts_as_part_of_it(own, tmp_path):
     assert len(digests) == 2
 
 
+def test_what_an_own_policy_imports_counts_as_part_of_it(tmp_path):
+    """Modules beside it and packages, also within functions; nothing that is installed."""
+    from flexgym.evaluate.benchmark.own_code import files_of
+
+    (tmp_path / "ours_beside.py").write_text("import ours_deeper\n")
+    (tmp_path / "ours_deeper.py").write_text("A = 1\n")
+    package = tmp_path / "ours_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .inner import B\n")
+    (package / "inner.py").write_text("B = 1\n")
+    file = tmp_path / "ours_mine.py"
+    file.write_text(
+        "import json\nimport numpy.linalg\nfrom ours_beside import ours_deeper as d\n\n\n"
+        "def mine(seen):\n    import ours_package\n    import nowhere_at_all\n    return seen\n"
+    )
+    entry = code_entries([f"{file}:mine"])[0][1]
+    names = {path.name for path in files_of(entry.source, None)}
+    assert names == {
+        "ours_mine.py", "ours_beside.py", "ours_deeper.py", "__init__.py", "inner.py"
+    }  # fmt: skip
+    digests = {entry.digest}
+    for changed in (tmp_path / "ours_deeper.py", package / "inner.py"):
+        changed.write_text(changed.read_text() + "C = 2\n")
+        digests.add(code_entries([f"{file}:mine"])[0][1].digest)
+    assert len(digests) == 3
+
+
+def test_modules_of_the_current_folder_are_found(tmp_path, monkeypatch):
+    (tmp_path / "ours_here.py").write_text("def still(seen):\n    return seen\n")
+    monkeypatch.chdir(tmp_path)
+    assert code_entries(["ours_here:still"])[0][1].kind == "own"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def a(seen):\n    return seen\n\n\na.files = 'weights.txt'\n", "files is 'weights.txt'"),
+        ("import sys\n\nsys.exit(0)\n", "got the policy"),
+        ("1 / 0\n", "division by zero"),
+    ],
+)
+def test_files_of_others_that_fail_are_named(tmp_path, text, message):
+    (tmp_path / "failing.py").write_text(text)
+    with pytest.raises(RunError, match=message):
+        code_entries([f"{tmp_path}/failing.py:a"])
+
+
 def test_policies_that_share_a_name_are_refused(own, tmp_path):
     household = Setting("household", "no-car", 8)
     arena = arena_class("household")(household, 0, tmp_path)
@@ -237,8 +291,9 @@ def test_policies_that_share_a_name_are_refused(own, tmp_path):
     runs = run_entries([f"optimal={tmp_path / 'run'}"])
     with pytest.raises(RunError, match="two policies of household/no-car are called optimal"):
         team_of(household, arena, runs)
-    with pytest.raises(RunError, match="one that a table can hold"):
-        run_entries([f"a|b={tmp_path / 'run'}"])
+    for name in ("a|b", "a<b>", "a`b"):
+        with pytest.raises(RunError, match="one that a table can hold"):
+            run_entries([f"{name}={tmp_path / 'run'}"])
 
 
 @pytest.mark.parametrize(

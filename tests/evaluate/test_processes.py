@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -48,6 +50,41 @@ def test_what_fails_ends_what_has_not_begun(tmp_path):
     # Long enough for all nine; one or two were on their way.
     time.sleep(2.5)
     assert len(list(tmp_path.iterdir())) <= 3
+
+
+ORPHANS = """
+import time
+from pathlib import Path
+from flexgym.evaluate.processes import processes
+
+def tick(path):
+    while True:
+        path.write_text("on")
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    with processes(2) as pool:
+        for k in range(2):
+            pool.submit(tick, Path(f"mark-{k}"))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_goes_on_without_its_parent(tmp_path, number):
+    (tmp_path / "ticking.py").write_text(ORPHANS)
+    parent = subprocess.Popen([sys.executable, "ticking.py"], cwd=tmp_path)
+    marks = [tmp_path / f"mark-{k}" for k in range(2)]
+    deadline = time.monotonic() + 60.0
+    while not all(mark.exists() for mark in marks) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(mark.exists() for mark in marks)
+    parent.send_signal(number)
+    parent.wait(30.0)
+    time.sleep(2.0)
+    for mark in marks:
+        mark.unlink()
+    time.sleep(1.0)
+    assert not any(mark.exists() for mark in marks)
 
 
 def test_a_killed_process_is_named():

@@ -267,11 +267,11 @@ def test_a_run_is_resumed_validated_and_evaluated(tmp_path, config):
     assert json.loads((folder / "state.json").read_text())["frames"] == 6
     with pytest.raises(RunError, match="already holds a run"):
         train(folder, **options)
-    with pytest.raises(RunError, match="--recipe distilled, got experience"):
+    with pytest.raises(RunError, match="recipe distilled, but this command has recipe experience"):
         train(folder, recipe="experience", resume=True)
-    with pytest.raises(RunError, match="--seed 0, got 1"):
+    with pytest.raises(RunError, match="seed 0, but this command has seed 1"):
         train(folder, seed=1, resume=True)
-    with pytest.raises(RunError, match="--validation 4, got 2"):
+    with pytest.raises(RunError, match="validation 4, but this command has validation 2"):
         train(folder, resume=True, validation=2)
     assert train(folder, updates=12, resume=True) >= reached
     with (folder / "validation.csv").open(newline="") as stream:

@@ -45,6 +45,9 @@ def train(folder, **options):
             "changes observations",
         ),
         ({"vec_env_wrapper": [{"flexgym.train.vec_env.ShapedReward": {"a": 1}}]}, "does not take"),
+        ({"vec_env_wrapper": [{}]}, "vec_env_wrapper has the entry {}"),
+        ({"vec_env_wrapper": [{"a.B": 1}]}, "vec_env_wrapper has the entry"),
+        ({"vec_env_wrapper": [7]}, "vec_env_wrapper has the entry 7"),
         ({"n_envs": 0}, "n_envs"),
         ({"n_timesteps": "many"}, "n_timesteps"),
         ({"learning_rate": "cos_1e-3"}, "learning_rate"),
@@ -80,6 +83,7 @@ def test_bad_hyperparameters_are_named(tmp_path, change, message, small_config):
         ({"most_std": [True, 0.05]}, "most_std"),
         ({"normalize_advantage": "no"}, "normalize_advantage .* expected true or false"),
         ({"policy": 5}, "policy"),
+        ({"stats_window_size": -1}, "stats_window_size"),
         ({"use_sde": True}, "unknown keys use_sde"),
     ],
 )
@@ -127,7 +131,7 @@ def test_a_run_of_others_names_no_code(tmp_path, small_config, monkeypatch):
 
 def test_validation_days_stay_the_same_when_a_run_goes_on(tmp_path, small_config):
     train(tmp_path / "run", config=small_config("ppo"), timesteps=384, validation=2)
-    with pytest.raises(RunError, match="with --validation 2, got 3"):
+    with pytest.raises(RunError, match="with validation 2, but this command has validation 3"):
         train(tmp_path / "run", timesteps=768, validation=3, resume=True)
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["validation"] == 2
     train(tmp_path / "run", timesteps=768, resume=True)
@@ -206,6 +210,7 @@ def test_learning_rate_falls_with_frames_or_time_whichever_is_ahead():
     unlimited = LinearSchedule(2.0, Budget(None))
     assert unlimited(1.0) == 2.0
     assert unlimited(0.25) == 0.5
+    assert unlimited(-0.1) == 0.0  # SB3 finishes its rollout
     half_gone = LinearSchedule(2.0, Budget(1.0, used_s=30.0))
     assert half_gone(0.9) == pytest.approx(1.0, abs=0.05)
     assert half_gone(0.1) == pytest.approx(0.2, abs=1e-9)

@@ -234,6 +234,22 @@ def test_runs_of_several_commands_do_not_mix(runs, changes, told):
         trained_seeds(runs)
 
 
+def test_policies_play_in_settings_of_their_environment(runs, tmp_path):
+    with pytest.raises(ScenarioError, match=r"trader/evening.*such as aggregator/loose"):
+        ship("tiny", runs, ["trader/*"], tmp_path)
+    with pytest.raises(ScenarioError, match="got 'trade/"):
+        ship("tiny", runs, ["trade/*"], tmp_path)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_run_that_was_made_longer_says_so(runs, tmp_path):
+    for seed in range(2):
+        reconfigure(runs / f"seed-{seed}", extended=[96, 192])
+    card = (ship("tiny", runs, to=tmp_path) / "card.md").read_text()
+    assert "first meant to take 96, then 192 frames" in card
+    assert "--extended" not in card
+
+
 def test_the_best_seed_keeps_limits_if_any_does(runs, tmp_path):
     for seed, score, keeps in ((0, 95.0, False), (1, 91.0, True)):
         path = runs / f"seed-{seed}" / "state.json"

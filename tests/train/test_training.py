@@ -197,6 +197,42 @@ def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algor
     assert train(run, timesteps=384, resume=True, **options) == after["best_score"]
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["hyperparameters"]["n_timesteps"] == 1536
+    assert saved["extended"] == [768]
+
+
+@pytest.mark.parametrize("timesteps", [0.5, 0, -1, float("nan"), 384.5, 1e13])
+def test_frames_are_whole(tmp_path, small_config, timesteps):
+    with pytest.raises(ScenarioError, match=r"timesteps is .*expected a whole number from 1"):
+        train(tmp_path / "run", config=small_config("ppo"), timesteps=timesteps)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_learning_rate_never_turns_negative(tmp_path, small_config):
+    """A rollout has 384 frames: the second one begins after all that were asked for."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = small_config("ppo")
+    for timesteps in (300, 600):
+        train(
+            tmp_path / "run", config=config, timesteps=timesteps, validation=2,
+            resume=timesteps > 300,
+        )  # fmt: skip
+    events = EventAccumulator(str(tmp_path / "run" / "tb"))
+    events.Reload()
+    rates = [
+        event.value
+        for name in ("train/learning_rate", "flexgym/learning_rate")
+        if name in events.Tags()["scalars"]
+        for event in events.Scalars(name)
+    ]
+    assert len(rates) > 2
+    assert min(rates) == 0.0
+
+
+def test_diverged_training_is_said(tmp_path, small_config):
+    config = small_config("ppo", learning_rate=100.0, n_epochs=20, max_grad_norm=1e6)
+    with pytest.raises(RunError, match=r"diverged.*Lower learning_rate"):
+        train(tmp_path / "run", config=config, timesteps=3840, validation=1)
 
 
 def test_tensorboard_gets_scores_and_cost_terms(tmp_path, small_config):
@@ -260,7 +296,7 @@ def test_damaged_and_missing_runs_are_named(tmp_path, small_config):
     train(run, **options)
     with pytest.raises(RunError, match="--resume"):
         train(run, **options)
-    with pytest.raises(RunError, match="--algo ppo, got sac"):
+    with pytest.raises(RunError, match="algorithm ppo, but this command has algorithm sac"):
         train(run, algorithm="sac", resume=True, validation=2)
     whole = (run / "last.zip").read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 10):
@@ -295,11 +331,13 @@ def test_resume_refuses_options_that_contradict_the_run(tmp_path, small_config):
     config = small_config("ppo")
     options = {"timesteps": 384, "validation": 2, "resume": True}
     train(run, **{**options, "config": config, "resume": False, "seed": 3})
-    with pytest.raises(RunError, match="--seed 3, got 4"):
+    with pytest.raises(RunError, match="seed 3, but this command has seed 4"):
         train(run, **options, seed=4)
     other = small_config("ppo", gamma=0.9)
-    with pytest.raises(RunError, match="--config"):
+    with pytest.raises(RunError, match="config"):
         train(run, **options, seed=3, config=other)
+    with pytest.raises(RunError, match="the default car, but this command has --no-car"):
+        train(run, **options, seed=3, options={"car": False})
     assert train(run, **options, seed=3, config=small_config("ppo")) > -1e9
 
 

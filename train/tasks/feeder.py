@@ -31,7 +31,7 @@ TERMS = (
 )
 
 
-TOLERATED = 0.05
+TOLERATED = 0.08
 """Share of the unmanaged houses' violated hours up to which a policy is said to keep limits."""
 
 

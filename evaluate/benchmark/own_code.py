@@ -1,0 +1,148 @@
+"""Policies that somebody brings along: found by name, and the files they are made of."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flexgym.envs.errors import FlexgymError, RunError
+
+
+def attribute(source: str) -> Any:
+    """What ``module:callable`` or ``file.py:callable`` names.
+
+    Modules are looked for as python does: beside a file, in the current folder, and installed.
+
+    Raises:
+        RunError: There is nothing.
+    """
+    place, _, name = source.rpartition(":")
+    try:
+        return getattr(_module(place), name)
+    except FlexgymError:
+        raise
+    except (Exception, SystemExit) as error:
+        # A module of somebody else's may raise anything.
+        raise RunError(
+            f"got the policy {source} ({error}); expected module:callable or file.py:callable."
+        ) from error
+
+
+def made(given: Any) -> Any:
+    """What a class or a function without arguments makes; anything else as it is."""
+    if inspect.isclass(given):
+        return given()
+    if not callable(given) or hasattr(given, "predict"):
+        return given
+    try:
+        inspect.signature(given).bind()
+    except (TypeError, ValueError):
+        return given
+    return given()
+
+
+def files_of(source: str, given: Any) -> list[Path]:
+    """Source files: where a policy is named, where it is defined, and what these import.
+
+    Only what is neither installed nor flexgym's own counts among the imports.
+
+    Args:
+        source: See `attribute`.
+        given: What is there.
+
+    Raises:
+        OSError: One cannot be read.
+        TypeError: It is in no file.
+    """
+    modules = source.rpartition(":")[0], getattr(given, "__module__", None)
+    found = [file for one in modules if one and (file := getattr(_module(one), "__file__", None))]
+    if not found:
+        raise TypeError("it is in no file")
+    files = list(map(Path, found))
+    return list(dict.fromkeys([*files, *_imported(files)]))
+
+
+def _module(place: str) -> ModuleType:
+    path = Path(place).resolve()
+    folder = str(path.parent if place.endswith(".py") else Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    if not place.endswith(".py"):
+        return import_module(place)
+    name = f"flexgym_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no module")
+        module = module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _imported(files: Iterable[Path]) -> list[Path]:
+    """Files that these import, and what those import, in the order of their names."""
+    waiting = list(files)
+    seen = set(waiting)
+    while waiting:
+        new = set(_imports(waiting.pop())) - seen
+        seen |= new
+        waiting += new
+    return sorted(seen)
+
+
+def _imports(file: Path) -> Iterator[Path]:
+    """Files of the modules, not installed, that a source file imports anywhere in it."""
+    if file.suffix != ".py":
+        return
+    package: list[str] = []
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        package.insert(0, folder.name)
+        folder = folder.parent
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        # Looking for a module imports its package: none that is installed.
+        for name in names:
+            if any(map(_is_own, _places(name.partition(".")[0]))):
+                yield from (path for path in _places(name) if path.is_file() and _is_own(path))
+
+
+def _places(name: str) -> list[Path]:
+    """The file of a module, or the folders of a package without one; [] where it is none."""
+    if name.partition(".")[0] == "flexgym":
+        return []
+    # What is imported by name need not be a module, nor must it be there.
+    with suppress(ImportError, ValueError, AttributeError):
+        spec = find_spec(name)
+        if spec is not None and spec.has_location:
+            return [Path(str(spec.origin))]
+        return [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    return []
+
+
+def _is_own(path: Path) -> bool:
+    paths = sysconfig.get_paths()
+    installed = (paths[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return not any(path.is_relative_to(place) for place in installed)
