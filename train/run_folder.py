@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -161,6 +162,8 @@ class RunFolder:
         shutil.rmtree(self.path / "replay", ignore_errors=True)
         for name in ("config.yaml", "state.json", _LOCK):
             (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()  # unless somebody has something else in it
 
     def lock(self) -> None:
         """Keep other processes out of the folder until this one ends, however it ends.

@@ -287,7 +287,8 @@ def _wrappers(parameters: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]
     for entry in entries if isinstance(entries, list) else [entries]:
         named = entry if isinstance(entry, dict) else {entry: None}
         (path, arguments), *others = named.items() or [("", None)]
-        if others or not isinstance(path, str) or not isinstance(arguments, dict | None):
+        named_once = isinstance(path, str) and path and not others
+        if not named_once or not isinstance(arguments, dict | None):
             raise ScenarioError(
                 f"vec_env_wrapper has the entry {entry!r}; expected a class, or one class with a "
                 "mapping of its arguments."

@@ -189,7 +189,7 @@ def test_several_runs_are_averaged(tmp_path):
         ("fly", "invalid choice"),
         ("train", "what"),
         ("train household --seed -1", "seed is -1"),
-        ("train household --seed x", "invalid"),
+        ("train household --seed x", "seed is x; expected 0 to"),
         ("train household --seed 99999999999", "seed is 99999999999"),
         ("evaluate household --document nowhere.md", "nowhere.md"),
         ("bench household --document nowhere.md", "nowhere.md"),
