@@ -119,7 +119,7 @@ def overview_picture(
             0.015, 1 - 0.38 / height, "Share of what the reference saves over no control",
             fontsize=14, fontweight="bold", color=INK,
         )  # fmt: skip
-        lowest = 100.0
+        lowest, highest = 100.0, 100.0
         for y, (title, rows, _) in enumerate(shown):
             rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
             learned = [row for row in rows if row["kind"] in ("learned", "own")]
@@ -129,15 +129,18 @@ def overview_picture(
                 axes.plot(ends, [y, y], color=colour, lw=2.4)
                 axes.plot(max(score["mean"], -10.0), y, marker, color=colour, ms=7, zorder=3)
                 lowest = min(lowest, max(score["low"], -10.0))
+                highest = max(highest, score["high"])
         axes.axvline(100.0, color="#333333", lw=1.2, zorder=1)
         axes.plot([], [], "s", color=COLOURS[TINTS["rule"]], label="strongest rule")
-        axes.plot([], [], "o", color=COLOURS[TINTS["learned"]], label="learned")
+        own = any(row["kind"] == "own" for _, rows, _ in shown for row in rows)
+        told = "learned or own" if own else "learned"
+        axes.plot([], [], "o", color=COLOURS[TINTS["learned"]], label=told)
         axes.set_yticks(range(len(shown)), [name_of(title) for title, _, _ in shown])
         axes.tick_params(axis="y", length=0, labelsize=10.5, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(shown) - 0.4)
-        axes.set_xlim(min(lowest - 3.0, 60.0), 103.0)
+        axes.set_xlim(min(lowest - 3.0, 60.0), highest + 3.0)
         axes.set_xlabel("score, %; lines are 95 % intervals")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="upper right", ncols=2,
