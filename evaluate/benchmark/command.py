@@ -74,7 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         update_block(arguments.document, BLOCK, markdown_tables(results))
     if arguments.cards:
         update_cards(results)
-    print(f"wrote {folder}/results.json, results.csv, timings.csv, leaderboard.md, report.html")
+    print(
+        f"wrote {folder}/results.json, results.csv, timings.csv, leaderboard.md, overview.png, "
+        "report.html"
+    )
     return 0
 
 

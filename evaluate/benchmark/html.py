@@ -42,6 +42,7 @@ footer { margin-top: 2.5rem; border-top: 1px solid #ddd; color: #444; font-size:
   nav { display: none; } section { break-inside: avoid; } .wide { overflow: visible; } }
 """
 
+OVERVIEW = "overview.png"
 METHOD = (
     "All policies of a setting play the same episodes with the same random numbers: days and "
     "houses of the test split, which nobody trained on; where an environment has no split, random "
@@ -56,7 +57,7 @@ METHOD = (
 
 
 def write_report(path: Path, results: Mapping[str, Any]) -> None:
-    """Write the report.
+    """Write the report, and beside it its first picture.
 
     Args:
         path: HTML file to write.
@@ -64,10 +65,11 @@ def write_report(path: Path, results: Mapping[str, Any]) -> None:
     """
     settings = list(settings_of(results))
     title = f"flexgym benchmark, {results['scenario']['title']}"
+    overview = path.with_name(OVERVIEW)
+    overview_picture(overview, settings)
+    summary = _image(overview, "Strongest rule and learned policies of every setting by score")
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "picture.png"
-        overview_picture(file, settings)
-        summary = _image(file, "Strongest rule and learned policies of every setting by score")
         sections = []
         for what, rows, timings in settings:
             setting_picture(file, what, rows, timings)

@@ -23,7 +23,7 @@ _SLOW = ("menus-aware", "menus-coordinated", "menus-coordinated-foresight")
 """Menus with prices of the grid take minutes a feeder-day; the full suite has them."""
 
 SMALL = (
-    Setting("feeder", "stress", 6, parts=6, without=_SLOW),
+    Setting("feeder", "stress", 12, parts=12, without=_SLOW),
     Setting("operator", "stress", 3, parts=3),
     Setting("household", "car", 64, parts=4),
     Setting("household", "no-car", 256, parts=2),
@@ -35,13 +35,13 @@ SMALL = (
     *(Setting("appliance", jobs, 4096) for jobs in ("interruptible", "uninterruptible", "mixed")),
     Setting("trader", "evening", 8192),
 )
-_EPISODES = {"feeder": 20, "operator": 12, "household": 512, "local-market": 512}
+_EPISODES = {"feeder": 24, "operator": 12, "household": 512, "local-market": 512}
 
 FULL = tuple(
     replace(
         setting,
         episodes=_EPISODES.get(setting.environment, 4 * setting.episodes),
-        parts={"feeder": 20, "operator": 12, "household": 16}.get(
+        parts={"feeder": 24, "operator": 12, "household": 16}.get(
             setting.environment, setting.parts
         ),
         without=(),
