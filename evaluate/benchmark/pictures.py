@@ -21,6 +21,8 @@ TINTS = {
 }
 _LEFT = -60.0
 """Scores below are drawn at the edge."""
+_LOW = 55.0
+"""The same in the overview."""
 
 
 def setting_picture(
@@ -125,10 +127,11 @@ def overview_picture(
             learned = [row for row in rows if row["kind"] in ("learned", "own")]
             for row, marker in ((rule, "s"), *((one, "o") for one in learned)):
                 colour, score = COLOURS[TINTS[row["kind"]]], row["score"]
-                ends = [max(score["low"], -10.0), max(score["high"], -10.0)]
-                axes.plot(ends, [y, y], color=colour, lw=2.4)
-                axes.plot(max(score["mean"], -10.0), y, marker, color=colour, ms=7, zorder=3)
-                lowest = min(lowest, max(score["low"], -10.0))
+                low, mean, high = (max(score[key], _LOW) for key in ("low", "mean", "high"))
+                axes.plot([low, high], [y, y], color=colour, lw=2.4)
+                shape = "<" if score["mean"] < _LOW else marker
+                axes.plot(mean, y, shape, color=colour, ms=7, zorder=3)
+                lowest = min(lowest, low)
                 highest = max(highest, score["high"])
         axes.axvline(100.0, color="#333333", lw=1.2, zorder=1)
         axes.plot([], [], "s", color=COLOURS[TINTS["rule"]], label="strongest rule")
@@ -140,7 +143,7 @@ def overview_picture(
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(shown) - 0.4)
-        axes.set_xlim(min(lowest - 3.0, 60.0), highest + 3.0)
+        axes.set_xlim(min(lowest - 2.0, 60.0), highest + 3.0)
         axes.set_xlabel("score, %; lines are 95 % intervals")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="upper right", ncols=2,

@@ -210,6 +210,7 @@ class Links(HTMLParser):
 
 
 def test_the_report_needs_no_network(whole):
+    assert (whole / "overview.png").stat().st_size > 10_000
     page = (whole / "report.html").read_text()
     found = Links()
     found.feed(page)
