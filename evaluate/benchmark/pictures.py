@@ -144,7 +144,7 @@ def overview_picture(
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlim(min(lowest - 2.0, 60.0), highest + 3.0)
-        axes.set_xlabel("score, %; lines are 95 % intervals")
+        axes.set_xlabel(f"score, %; lines are 95 % intervals; below {_LOW:g} at the edge")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="upper right", ncols=2,
             bbox_to_anchor=(0.97, 1.0 - 0.12 / height),

@@ -181,7 +181,9 @@ def test_the_operator_trains_against_truthful_menus(tmp_path):
     policy.begin(env)
     seen = env.observation_space.sample()
     assert env.action_space.contains(policy.act(env, seen).astype(np.float32))
-    with pytest.raises(RunError, match="scenario summer_midday, but this command has scenario calm"):
+    with pytest.raises(
+        RunError, match="scenario summer_midday, but this command has scenario calm"
+    ):
         train("operator", run, resume=True, options={"scenario": "calm"})
 
 

@@ -334,7 +334,7 @@ def test_resume_refuses_options_that_contradict_the_run(tmp_path, small_config):
     with pytest.raises(RunError, match="seed 3, but this command has seed 4"):
         train(run, **options, seed=4)
     other = small_config("ppo", gamma=0.9)
-    with pytest.raises(RunError, match="config"):
+    with pytest.raises(RunError, match="holds a run with config"):
         train(run, **options, seed=3, config=other)
     with pytest.raises(RunError, match="the default car, but this command has --no-car"):
         train(run, **options, seed=3, options={"car": False})
