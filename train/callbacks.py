@@ -11,6 +11,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 
+from flexgym.envs.errors import RunError
 from flexgym.train.run_folder import RunFolder
 from flexgym.train.settings import Budget
 from flexgym.train.task import Judgement, Task
@@ -101,6 +102,8 @@ class Supervisor(BaseCallback):
         self._checkpoint()
 
     def _checkpoint(self) -> None:
+        if not all(bool(weights.isfinite().all()) for weights in self.model.policy.parameters()):
+            raise RunError(f"training in {self.run.path} diverged; expected finite weights.")
         self.run.state.used_s = self.budget.used_s
         self.run.checkpoint(self.model)
 

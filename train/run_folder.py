@@ -68,13 +68,13 @@ def lengthen(config: dict[str, Any], key: str, length: float | None, *, resumed:
     """
     if length is None:
         return
-    whole, before = whole_number(length), config["hyperparameters"].get(key)
+    whole, before = whole_number(length), whole_number(config["hyperparameters"].get(key))
     if not 1 <= whole <= _LONGEST:
         name = key.removeprefix("n_")
         raise ScenarioError(
             f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
         )
-    if resumed and before != whole:
+    if resumed and before < whole:
         # The learning rate of what was trained went by the old length.
         config["extended"] = [*config.get("extended", []), before]
     config["hyperparameters"][key] = whole

@@ -268,7 +268,8 @@ def _prepare(
                 raise
             raise RunError(
                 f"training in {run_folder.path} diverged: weights of the network are no numbers "
-                "any more; expected it to learn. Lower learning_rate in --config."
+                "any more; expected it to learn. Lower learning_rate in --config and train anew "
+                "in another --out."
             ) from error
         env.close()
 

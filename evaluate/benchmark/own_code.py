@@ -114,7 +114,11 @@ def _imports(file: Path) -> Iterator[Path]:
     while (folder / "__init__.py").is_file():
         package.insert(0, folder.name)
         folder = folder.parent
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # whoever imports it hears of it
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -124,9 +128,15 @@ def _imports(file: Path) -> Iterator[Path]:
         else:
             continue
         # Looking for a module imports its package: none that is installed.
-        for name in names:
+        for name in _with_packages(names):
             if any(map(_is_own, _places(name.partition(".")[0]))):
                 yield from (path for path in _places(name) if path.is_file() and _is_own(path))
+
+
+def _with_packages(names: Iterable[str]) -> list[str]:
+    """Names of modules, and of the packages that importing them imports."""
+    several = [name.split(".") for name in names]
+    return [".".join(parts[: k + 1]) for parts in several for k in range(len(parts))]
 
 
 def _places(name: str) -> list[Path]:
@@ -134,7 +144,7 @@ def _places(name: str) -> list[Path]:
     if name.partition(".")[0] == "flexgym":
         return []
     # What is imported by name need not be a module, nor must it be there.
-    with suppress(ImportError, ValueError, AttributeError):
+    with suppress(Exception, SystemExit):
         spec = find_spec(name)
         if spec is not None and spec.has_location:
             return [Path(str(spec.origin))]
@@ -143,6 +153,8 @@ def _places(name: str) -> list[Path]:
 
 
 def _is_own(path: Path) -> bool:
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
     paths = sysconfig.get_paths()
     installed = (paths[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
     return not any(path.is_relative_to(place) for place in installed)

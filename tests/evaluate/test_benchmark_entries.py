@@ -247,7 +247,8 @@ def test_what_an_own_policy_imports_counts_as_part_of_it(tmp_path):
     file = tmp_path / "ours_mine.py"
     file.write_text(
         "import json\nimport numpy.linalg\nfrom ours_beside import ours_deeper as d\n\n\n"
-        "def mine(seen):\n    import ours_package\n    import nowhere_at_all\n    return seen\n"
+        "def mine(seen):\n    from ours_package.inner import B\n    import nowhere_at_all\n"
+        "    return seen\n"
     )
     entry = code_entries([f"{file}:mine"])[0][1]
     names = {path.name for path in files_of(entry.source, None)}
@@ -255,10 +256,10 @@ def test_what_an_own_policy_imports_counts_as_part_of_it(tmp_path):
         "ours_mine.py", "ours_beside.py", "ours_deeper.py", "__init__.py", "inner.py"
     }  # fmt: skip
     digests = {entry.digest}
-    for changed in (tmp_path / "ours_deeper.py", package / "inner.py"):
+    for changed in (tmp_path / "ours_deeper.py", package / "inner.py", package / "__init__.py"):
         changed.write_text(changed.read_text() + "C = 2\n")
         digests.add(code_entries([f"{file}:mine"])[0][1].digest)
-    assert len(digests) == 3
+    assert len(digests) == 4
 
 
 def test_modules_of_the_current_folder_are_found(tmp_path, monkeypatch):

@@ -233,6 +233,10 @@ def test_diverged_training_is_said(tmp_path, small_config):
     config = small_config("ppo", learning_rate=100.0, n_epochs=20, max_grad_norm=1e6)
     with pytest.raises(RunError, match=r"diverged.*Lower learning_rate"):
         train(tmp_path / "run", config=config, timesteps=3840, validation=1)
+    from flexgym.policies.learned import policy_of_run
+
+    kept = policy_of_run(tmp_path / "run", "last")
+    assert all(bool(weights.isfinite().all()) for weights in kept.parameters())
 
 
 def test_tensorboard_gets_scores_and_cost_terms(tmp_path, small_config):
