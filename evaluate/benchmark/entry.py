@@ -212,7 +212,7 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
             if isinstance(listed, str):
                 raise TypeError(f"files is {listed!r}")
             digest = _digest([*made_of, *(made_of[0].parent / one for one in listed)])
-        except (OSError, TypeError) as error:
+        except (OSError, TypeError, ImportError) as error:
             raise RunError(
                 f"the policy {place} has files that cannot be read ({error}); expected a list of "
                 "paths, relative to its own."
