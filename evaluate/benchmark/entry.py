@@ -129,8 +129,14 @@ def policy_of(entry: Entry, arena: Arena) -> Any:
         return entry.source if make is None else make(entry.seed)
     if entry.origin == "run":
         return load_run(entry.source)
+    attribute, digest = _code(entry.source)
+    if digest != entry.digest:
+        raise RunError(
+            f"the policy {entry.source} has changed since the benchmark began; expected what was "
+            "there. Run the command again."
+        )
     try:
-        given = own_code.made(own_code.attribute(entry.source))
+        given = own_code.made(attribute)
     except FlexgymError:
         raise
     except Exception as error:
@@ -205,22 +211,30 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     found = []
     for source in sources:
         pattern, _, place = source.rpartition("=")
-        attribute = own_code.attribute(place)
-        try:
-            made_of = own_code.files_of(place, attribute)
-            listed = getattr(attribute, "files", ())
-            if isinstance(listed, str):
-                raise TypeError(f"files is {listed!r}")
-            digest = _digest([*made_of, *(made_of[0].parent / one for one in listed)])
-        except (OSError, TypeError, ImportError) as error:
-            raise RunError(
-                f"the policy {place} has files that cannot be read ({error}); expected a list of "
-                "paths, relative to its own."
-            ) from error
         name = _tabled(place.rpartition(":")[2])
-        entry = Entry(name, "own", 0, "code", place, digest)
+        entry = Entry(name, "own", 0, "code", place, _code(place)[1])
         found.append((pattern or "*", entry))
     return found
+
+
+def _code(place: str) -> tuple[Any, str]:
+    """What is in somebody else's file, and the digest of all it is made of.
+
+    Raises:
+        RunError: See `code_entries`.
+    """
+    attribute = own_code.attribute(place)
+    try:
+        made_of = own_code.files_of(place, attribute)
+        listed = getattr(attribute, "files", ())
+        if isinstance(listed, str):
+            raise TypeError(f"files is {listed!r}")
+        return attribute, _digest([*made_of, *(made_of[0].parent / one for one in listed)])
+    except (OSError, TypeError, ImportError) as error:
+        raise RunError(
+            f"the policy {place} has files that cannot be read ({error}); expected a list of "
+            "paths, relative to its own."
+        ) from error
 
 
 def _tabled(name: str) -> str:

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -21,10 +21,10 @@ from flexgym.envs.errors import FlexgymError, RunError
 def attribute(source: str) -> Any:
     """What ``module:callable`` or ``file.py:callable`` names.
 
-    Modules are looked for as python does: beside a file, in the current folder, and installed.
+    Modules are looked for as python does: beside a file or in the current folder, then installed.
 
     Raises:
-        RunError: There is nothing.
+        RunError: There is nothing, or a module beside it shares its name with one that is loaded.
     """
     place, _, name = source.rpartition(":")
     try:
@@ -62,23 +62,32 @@ def files_of(source: str, given: Any) -> list[Path]:
 
     Raises:
         OSError: One cannot be read.
+        RunError: See `attribute`.
         TypeError: It is in no file.
     """
-    modules = source.rpartition(":")[0], getattr(given, "__module__", None)
-    found = [file for one in modules if one and (file := getattr(_module(one), "__file__", None))]
+    place = source.rpartition(":")[0]
+    modules = _module(place), sys.modules.get(getattr(given, "__module__", None) or "")
+    found = [file for one in modules if (file := getattr(one, "__file__", None))]
     if not found:
         raise TypeError("it is in no file")
     files = list(map(Path, found))
-    return list(dict.fromkeys([*files, *_imported(files)]))
+    return list(dict.fromkeys([*files, *_imported(files, _folder(place))]))
+
+
+def _folder(place: str) -> Path:
+    """Where a policy's modules are looked for first, as if python had begun there."""
+    return Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
 
 
 def _module(place: str) -> ModuleType:
-    path = Path(place).resolve()
-    folder = str(path.parent if place.endswith(".py") else Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
+    path, folder = Path(place).resolve(), _folder(place)
+    with suppress(ValueError):
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    invalidate_caches()
     if not place.endswith(".py"):
         return import_module(place)
+    _imported([path], folder)  # what is in the way is named before anything runs
     name = f"flexgym_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
@@ -94,26 +103,30 @@ def _module(place: str) -> ModuleType:
     return sys.modules[name]
 
 
-def _imported(files: Iterable[Path]) -> list[Path]:
-    """Files that these import, and what those import, in the order of their names."""
+def _imported(files: Iterable[Path], folder: Path) -> list[Path]:
+    """Files that these import, and what those import, in the order of their names.
+
+    Raises:
+        RunError: One of them lies in the policy's folder, but another of its name is loaded.
+    """
     waiting = list(files)
     seen = set(waiting)
     while waiting:
-        new = set(_imports(waiting.pop())) - seen
+        new = set(_imports(waiting.pop(), folder)) - seen
         seen |= new
         waiting += new
     return sorted(seen)
 
 
-def _imports(file: Path) -> Iterator[Path]:
+def _imports(file: Path, folder: Path) -> Iterator[Path]:
     """Files of the modules, not installed, that a source file imports anywhere in it."""
     if file.suffix != ".py":
         return
     package: list[str] = []
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        package.insert(0, folder.name)
-        folder = folder.parent
+    above = file.parent
+    while (above / "__init__.py").is_file():
+        package.insert(0, above.name)
+        above = above.parent
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
@@ -122,15 +135,31 @@ def _imports(file: Path) -> Iterator[Path]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
+            within = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*within, *filter(None, [node.module])])
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
         # Looking for a module imports its package: none that is installed.
         for name in _with_packages(names):
+            _check_loaded(name.partition(".")[0], folder)
             if any(map(_is_own, _places(name.partition(".")[0]))):
                 yield from (path for path in _places(name) if path.is_file() and _is_own(path))
+
+
+def _check_loaded(name: str, folder: Path) -> None:
+    """Raise `RunError` where a module in a folder cannot be had: another of its name is loaded."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded is None or name == "flexgym":
+        return
+    for there in (folder / name / "__init__.py", folder / f"{name}.py"):
+        if there.is_file():
+            if not there.samefile(loaded):
+                raise RunError(
+                    f"{there} cannot be imported beside {loaded}; expected modules with names of "
+                    "their own. Rename it."
+                )
+            return
 
 
 def _with_packages(names: Iterable[str]) -> list[str]:

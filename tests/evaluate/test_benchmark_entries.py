@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from flexgym.envs.errors import ActionError, RunError, ScenarioError
 from flexgym.evaluate.benchmark import cell as cells
 from flexgym.evaluate.benchmark.arena import ARENAS, Setting, arena_class
 from flexgym.evaluate.benchmark.command import benchmark
-from flexgym.evaluate.benchmark.entry import code_entries, run_entries, team_of
+from flexgym.evaluate.benchmark.entry import code_entries, policy_of, run_entries, team_of
 from flexgym.evaluate.benchmark.suite import FULL, SMALL, SUITES
 
 TRADER = Setting("trader", "evening", 96, parts=2)
@@ -260,6 +261,29 @@ def test_what_an_own_policy_imports_counts_as_part_of_it(tmp_path):
         changed.write_text(changed.read_text() + "C = 2\n")
         digests.add(code_entries([f"{file}:mine"])[0][1].digest)
     assert len(digests) == 4
+
+
+def test_modules_beside_a_policy_are_its_own(tmp_path, monkeypatch):
+    """They come before what is installed; where one of their name is loaded, that is said."""
+    text = "from ours_helper import still\n"
+    for folder in ("installed", "one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ours_helper.py").write_text("def still(seen):\n    return seen\n")
+        (tmp_path / folder / "ours_policy.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    code_entries([f"{tmp_path}/one/ours_policy.py:still"])
+    assert sys.modules["ours_helper"].__file__ == str(tmp_path / "one" / "ours_helper.py")
+    with pytest.raises(RunError, match=r"other/ours_helper\.py cannot be imported beside .*one/"):
+        code_entries([f"{tmp_path}/other/ours_policy.py:still"])
+
+
+def test_a_policy_that_changes_while_others_play_is_said(own, tmp_path):
+    entry = code_entries([own("raises")])[0][1]
+    arena = arena_class("household")(Setting("household", "no-car", 8), 0, tmp_path)
+    assert callable(policy_of(entry, arena).act)
+    (tmp_path / "raises.py").write_text(OWN["raises"] + "A = 1\n")
+    with pytest.raises(RunError, match="has changed since the benchmark began"):
+        policy_of(entry, arena)
 
 
 def test_modules_of_the_current_folder_are_found(tmp_path, monkeypatch):
