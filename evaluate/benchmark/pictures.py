@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from flexgym.envs.household.render import COLOURS
-from flexgym.evaluate.benchmark.tables import SHORTEST_S, caption, duration, name_of
+from flexgym.evaluate.benchmark.tables import (
+    SHORTEST_S,
+    believable,
+    caption,
+    duration,
+    name_of,
+)
 from flexgym.evaluate.pictures import INK, picture
 
 TINTS = {
@@ -31,7 +37,9 @@ def setting_picture(
     rows: Sequence[Mapping[str, Any]],
     timings: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Scores with intervals, each seed a dot, and beside them what a decision takes.
+    """Scores with intervals, each seed a stroke, and beside them what a decision takes.
+
+    Who costs less than the bound is only named.
 
     Args:
         path: PNG to write.
@@ -52,13 +60,15 @@ def setting_picture(
         figure.text(0.015, 1 - 0.62 / height, caption(title), fontsize=9.5, color="#444444")
         for x in (0.0, 100.0):
             axes.axvline(x, color="#333333", lw=1.2, zorder=1)
-        means = [row["score"]["mean"] for row in rows]
-        edge = max(_LEFT, min(-8.0, *(row["score"]["low"] - 4.0 for row in rows)))
-        top = max(108.0, *(mean + 8.0 for mean in means))
+        scores = [row["score"] for row in rows if not row["impossible"]]
+        edge = max(_LEFT, min(-8.0, *(score["low"] - 4.0 for score in scores)))
+        top = max(108.0, *(score["mean"] + 8.0 for score in scores))
         taken: list[float] = []
         for y, (row, timing) in enumerate(zip(rows, timings, strict=True)):
             colour, score = COLOURS[TINTS[row["kind"]]], row["score"]
-            if score["mean"] < edge:
+            if row["impossible"]:
+                axes.text(0.0, y, "  costs less than the bound", va="center", fontsize=9.5)
+            elif score["mean"] < edge:
                 inside = edge + 0.015 * (top - edge)
                 axes.plot(inside, y, "<", color=colour, ms=7)
                 axes.text(inside, y, f"   {score['mean']:.0f}", va="center", fontsize=9.5)
@@ -107,6 +117,8 @@ def overview_picture(
 ) -> None:
     """Strongest rule of every setting, and its policies that learned or are one's own.
 
+    Without those that cost less than the bound.
+
     Args:
         path: PNG to write.
         settings: From `flexgym.evaluate.benchmark.tables.settings_of`.
@@ -124,7 +136,7 @@ def overview_picture(
         lowest, highest = 100.0, 100.0
         for y, (title, rows, _) in enumerate(shown):
             rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
-            learned = [row for row in rows if row["kind"] in ("learned", "own")]
+            learned = believable(rows, "learned", "own")
             for row, marker in ((rule, "s"), *((one, "o") for one in learned)):
                 colour, score = COLOURS[TINTS[row["kind"]]], row["score"]
                 low, mean, high = (max(score[key], _LOW) for key in ("low", "mean", "high"))

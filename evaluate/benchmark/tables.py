@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flexgym.evaluate.report import made_with
@@ -35,6 +35,11 @@ def settings_of(
             for key in ("rows", "timings")
         )
         yield title, rows, timings
+
+
+def believable(rows: Sequence[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+    """Rows of some kinds, without those that cost less than the bound."""
+    return [row for row in rows if row["kind"] in kinds and not row["impossible"]]
 
 
 def name_of(title: Mapping[str, Any]) -> str:
@@ -100,7 +105,10 @@ def provenance(results: Mapping[str, Any]) -> str:
 
 
 def print_summary(results: Mapping[str, Any]) -> None:
-    """Print each setting's strongest rule, and the best policy that learned or is one's own."""
+    """Print each setting's strongest rule, and the best policy that learned or is one's own.
+
+    Who costs less than the bound is named below.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -111,7 +119,7 @@ def print_summary(results: Mapping[str, Any]) -> None:
         table.add_column(head, justify="left" if left else "right")
     for title, rows, timings in settings_of(results):
         rule = next(row for row in rows if row["policy"] == title["strongest_rule"])
-        learned = [row for row in rows if row["kind"] in ("learned", "own")]
+        learned = believable(rows, "learned", "own")
         best = max(learned, key=lambda row: row["score"]["mean"], default=None)
         told = ("", "", "")
         if best is not None:
@@ -124,6 +132,10 @@ def print_summary(results: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(soft_wrap=True, width=_WIDE)
     console.print(table)
+    for title, rows, _ in settings_of(results):
+        for row in rows:
+            if row["impossible"]:
+                print(f"{name_of(title)}, {row['policy']}: {IMPOSSIBLE}")
 
 
 def ends(interval: Mapping[str, float]) -> str:

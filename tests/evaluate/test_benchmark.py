@@ -168,14 +168,19 @@ class Cheat:
 """
 
 
-def test_who_costs_less_than_the_bound_is_marked(tmp_path):
+def test_who_costs_less_than_the_bound_is_marked(tmp_path, capsys):
     (tmp_path / "cheating.py").write_text(CHEATING)
     setting = Setting("household", "no-car", 16)
     results = benchmark(tmp_path / "o", settings=[setting], code=[f"{tmp_path}/cheating.py:Cheat"])
     marked = [row["policy"] for row in results["rows"] if row["impossible"]]
     assert marked == ["Cheat"]
     assert "| Cheat (costs less than the bound" in markdown_tables(results)
-    assert "costs less than the bound" in (tmp_path / "o" / "report.html").read_text()
+    report = (tmp_path / "o" / "report.html").read_text()
+    assert "costs less than the bound" in report
+    assert "best policy: optimal" in report
+    told = capsys.readouterr().out
+    assert "household/no-car, Cheat: costs less than the bound" in told
+    assert told.count("Cheat") == 1
 
 
 def test_processes_side_by_side_find_the_same(whole, tmp_path):

@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from flexgym.baselines.local_market.deviations import best_deviation, price_grid
 from flexgym.cli import main
 from flexgym.envs.local_market.dynamics import actions_from_orders, orders_from_actions
 from flexgym.envs.local_market.params import RULES
 from flexgym.envs.local_market.scenario import LocalMarketScenario
+from flexgym.evaluate.local_market import PARTICIPANTS
 from flexgym.evaluate.local_market_play import (
     LEARNER,
     begun,
@@ -123,6 +125,31 @@ def test_the_best_response_can_be_posted_by_actions(rule):
         np.testing.assert_allclose(volume, share * hour.position_kwh, atol=1e-12)
         got = posted.post(price, share)
         np.testing.assert_allclose(market.step(action)[:, LEARNER], got[:, LEARNER], atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_grid_of_the_best_response_is_fine_enough(rule):
+    """A benchmark marks who is better than it by a thousandth of its gain."""
+    scenario = LocalMarketScenario.create(PARTICIPANTS, "test")
+    market, gained, missed = begun(scenario, rule, 2, 4), 0.0, 0.0
+    while not market.done:
+        hour = market.hour
+        price, share = best_orders(hour, rule)
+        for r in np.flatnonzero(hour.position_kwh[:, LEARNER]):
+            limits, volumes = hour.limit[r], hour.position_kwh[r]
+            ends = hour.feed_in[r, LEARNER], hour.retail[r, LEARNER]
+            coarse, fine = (
+                best_deviation(limits, volumes, LEARNER, rule, prices=prices, shares=shares)
+                for prices, shares in (
+                    (price[r, LEARNER], share[r, LEARNER]),
+                    (price_grid(limits, 401, ends), np.linspace(0.0, 1.0, 21)),
+                )
+            )
+            gained += coarse.surplus_eur
+            missed += max(0.0, fine.surplus_eur - coarse.surplus_eur)
+        market.post(price, share)
+    assert gained > 0.0
+    assert missed <= 1e-3 * gained
 
 
 def test_indices_of_fairness():
