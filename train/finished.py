@@ -12,7 +12,7 @@ from typing import Any
 
 from flexgym.envs.errors import RunError
 from flexgym.policies.runs import CONFIG, read_run, runs_in, weights_file
-from flexgym.train.run_folder import RunState
+from flexgym.train.run_folder import RunState, length_of
 
 OWN = ("seed", "date", "versions", "git")
 """What seeds of one policy may differ in."""
@@ -77,8 +77,7 @@ def _finished(folder: Path) -> Trained:
         numbers = state.frames, state.used_s, state.best_score
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError
-        parameters, minutes = config["hyperparameters"], config.get("minutes")
-        total = int(parameters.get("n_timesteps", parameters.get("updates", 0)))
+        minutes, total = config.get("minutes"), length_of(config)
         over = minutes is not None and state.used_s >= 60.0 * minutes
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(

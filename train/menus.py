@@ -77,7 +77,7 @@ def train(
     from flexgym.evaluate.report import provenance
     from flexgym.train.menu_run import MenuRun
     from flexgym.train.menu_settings import MenuSettings, read_settings
-    from flexgym.train.run_folder import RunFolder, lengthen
+    from flexgym.train.run_folder import RunFolder, has_begun, lengthen
 
     if minutes is not None and not 0 < minutes < 1e12:
         raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
@@ -100,7 +100,7 @@ def train(
         if validation is None:
             asked["validation"] = VALIDATION_HOUSE_DAYS
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
-    lengthen(wanted, "updates", updates, resumed=resume)
+    lengthen(wanted, "updates", updates, begun=resume and has_begun(folder))
     settings = MenuSettings.parse(wanted["hyperparameters"])
     run_folder = (
         RunFolder.resume(folder, CHECKPOINT)

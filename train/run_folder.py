@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -54,14 +54,27 @@ class RunState:
     replay_full: bool = False
 
 
-def lengthen(config: dict[str, Any], key: str, length: float | None, *, resumed: bool) -> None:
+def length_of(config: Mapping[str, Any]) -> int:
+    """Frames or updates that a run is meant to take, by its configuration; 0 if it does not say."""
+    parameters = config["hyperparameters"]
+    return int(parameters.get("n_timesteps", parameters.get("updates", 0)))
+
+
+def has_begun(path: str | Path) -> bool:
+    """Whether something has been trained in a folder."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return json.loads((Path(path) / "state.json").read_text())["frames"] > 0
+    return False
+
+
+def lengthen(config: dict[str, Any], key: str, length: float | None, *, begun: bool) -> None:
     """Write how long training shall be into a configuration, and how long it was meant to be.
 
     Args:
         config: Of the run.
         key: Hyper-parameter that says it.
         length: Frames or updates; None leaves it.
-        resumed: Whether training has begun.
+        begun: See `has_begun`.
 
     Raises:
         ScenarioError: It is no whole number from 1.
@@ -74,7 +87,7 @@ def lengthen(config: dict[str, Any], key: str, length: float | None, *, resumed:
         raise ScenarioError(
             f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
         )
-    if resumed and before < whole:
+    if begun and before < whole:
         # The learning rate of what was trained went by the old length.
         config["extended"] = [*config.get("extended", []), before]
     config["hyperparameters"][key] = whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.processes import processes
+from flexgym.train.run_folder import has_begun, length_of
 
 MOST_SEEDS = 1000
 
@@ -62,6 +63,7 @@ def train_seeds(
             f"{seed_folder(folder, there[0])} already holds a run; pass --resume to go on with it "
             "and begin the others, or another --out."
         )
+    _check_lengths(folder, numbers, options.get("timesteps", options.get("updates")))
     wide = len(str(numbers[-1]))
     jobs = {
         k: {
@@ -87,6 +89,26 @@ def train_seeds(
         for done in as_completed(waiting.values()):
             done.result()  # a failure is heard of when it happens, not in the order of seeds
         return {k: future.result() for k, future in waiting.items()}
+
+
+def _check_lengths(folder: str | Path, seeds: Sequence[int], length: float | None) -> None:
+    """Raise `RunError` where some runs would be made longer, and others begin with that length.
+
+    The learning rate falls once in these, twice in those: they would be no seeds of one command.
+    """
+    from flexgym.policies.runs import read_run
+
+    begun = [k for k in seeds if has_begun(seed_folder(folder, k))]
+    if length is None or len(begun) == len(seeds):
+        return
+    for k in begun:
+        meant = length_of(read_run(seed_folder(folder, k)))
+        if meant < length:
+            raise RunError(
+                f"{seed_folder(folder, k)} was begun with {meant} frames or updates, others would "
+                f"begin with {length:g}; expected runs of one command. Let all come to their end "
+                "with --resume first, then make them longer; or choose another --out."
+            )
 
 
 def _wait_for_start(first: Future[float], folder: Path) -> None:

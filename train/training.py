@@ -66,7 +66,7 @@ def train(
     """
     import torch
 
-    from flexgym.train.run_folder import RunFolder, lengthen
+    from flexgym.train.run_folder import RunFolder, has_begun, lengthen
 
     task = task_class(env)
     if minutes is not None and not 0 < minutes < 1e12:
@@ -89,7 +89,7 @@ def train(
         if resume
         else _started(asked, task, config)
     )
-    lengthen(wanted, "n_timesteps", timesteps, resumed=resume)
+    lengthen(wanted, "n_timesteps", timesteps, begun=resume and has_begun(folder))
     run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)
     solving = Path(cache) if cache else None, threads
     return run_folder.train(

@@ -62,11 +62,27 @@ def test_seeds_that_were_left_go_on_and_others_begin(tmp_path, file):
         train_seeds("aggregator", tmp_path, 2, **options)
     assert not (tmp_path / "seed-0").exists()
     (tmp_path / "seed-1").rename(tmp_path / "seed-0")
+    train_seeds("aggregator", tmp_path, 2, resume=True, **options)
     options["timesteps"] = 192
+    # Three are not longer seeds of one command: the third would begin with this length.
+    with pytest.raises(RunError, match="seed-0 was begun with 96 frames"):
+        train_seeds("aggregator", tmp_path, 3, resume=True, **options)
     train_seeds("aggregator", tmp_path, 2, resume=True, **options)
     for seed in range(2):
         state = json.loads((tmp_path / f"seed-{seed}" / "state.json").read_text())
         assert state["frames"] == 192
+        saved = yaml.safe_load((tmp_path / f"seed-{seed}" / "config.yaml").read_text())
+        assert saved["extended"] == [96]
+
+
+def test_a_run_that_had_not_begun_is_not_made_longer(tmp_path, file):
+    run = tmp_path / "run"
+    train("aggregator", run, config=file, validation=8, timesteps=96)
+    state = json.loads((run / "state.json").read_text()) | {"frames": 0}
+    (run / "state.json").write_text(json.dumps(state))
+    (run / "last.zip").unlink()
+    train("aggregator", run, validation=8, timesteps=192, resume=True)
+    assert "extended" not in yaml.safe_load((run / "config.yaml").read_text())
 
 
 def test_seeds_side_by_side_in_processes(tmp_path, file):
