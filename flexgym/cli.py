@@ -140,16 +140,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threadpool_limits(chosen.threads)
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
     try:
-        return int(chosen.execute(chosen))
+        code = int(chosen.execute(chosen))
+        sys.stdout.flush()
+        return code
     except FlexgymError as error:
         print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read has gone, such as head; python would complain when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if error.filename is None:
             raise
         print(
-            f"flexgym: error: cannot use {error.filename} ({error.strerror}); expected a file that "
-            "can be read and written. Move it, or choose another place with --out.",
+            f"flexgym: error: cannot use {error.filename} ({error.strerror}); expected a path that "
+            "can be read and written. Move what is there, or choose another path.",
             file=sys.stderr,
         )
         return 2

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,6 +87,13 @@ def ship(
                 f"{seeds[0].config['environment']}, such as {', '.join(fitting) or 'none'}."
             )
         fitting = list(settings)
+    changed = [str(one.seed) for one in seeds if str(one.config.get("git")).endswith("+changes")]
+    if changed:
+        print(
+            f"note: seeds {', '.join(changed)} were trained by code that no commit holds; nobody "
+            "can repeat that. Commit, and train them again.",
+            file=sys.stderr,
+        )
     best = max(seeds, key=lambda one: (one.state.best_keeps_limits, one.state.best_score))
     place = Path(to) / name
     if place.exists() and not (place / ABOUT).is_file():

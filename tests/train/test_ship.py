@@ -250,6 +250,16 @@ def test_a_run_that_was_made_longer_says_so(runs, tmp_path):
     assert "--extended" not in card
 
 
+def test_runs_of_code_that_nobody_has_are_told(runs, tmp_path, capsys):
+    for seed in range(2):
+        reconfigure(runs / f"seed-{seed}", git="0123abcd")
+    ship("tiny", runs, to=tmp_path)
+    assert "note" not in capsys.readouterr().err
+    reconfigure(runs / "seed-1", git="0123abcd+changes")
+    ship("tiny", runs, to=tmp_path)
+    assert "note: seeds 1 were trained by code that no commit holds" in capsys.readouterr().err
+
+
 def test_the_best_seed_keeps_limits_if_any_does(runs, tmp_path):
     for seed, score, keeps in ((0, 95.0, False), (1, 91.0, True)):
         path = runs / f"seed-{seed}" / "state.json"

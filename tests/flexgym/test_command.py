@@ -1,0 +1,39 @@
+"""The ``flexgym`` command where something is in its way."""
+
+import os
+import subprocess
+import sys
+
+LOUD = """
+import sys, types
+import flexgym.cli as cli
+
+loud = types.ModuleType("loud")
+loud.run = lambda arguments: {body}
+loud.add_arguments = lambda parser: None
+sys.modules["loud"] = loud
+cli.COMMANDS = {{"loud": ("", {{None: "loud"}})}}
+sys.exit(cli.main(["loud"]))
+"""
+
+
+def run(body, **options):
+    code = LOUD.format(body=body)
+    return subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_reader_that_leaves_ends_it_quietly():
+    read, write = os.pipe()
+    os.close(read)
+    done = run("print('x' * 100) or 0", stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_path_that_cannot_be_used_is_one_line(tmp_path):
+    done = run(f"open({str(tmp_path)!r}, 'w')", check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"flexgym: error: cannot use {tmp_path} (Is a directory)")
+    assert len(done.stderr.splitlines()) == 1
