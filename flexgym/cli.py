@@ -141,15 +141,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
     try:
         code = int(chosen.execute(chosen))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is where none is open
+            sys.stdout.flush()
         return code
     except FlexgymError as error:
         print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read has gone, such as head; python would complain when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        try:
+            print(flush=True)
+        except BrokenPipeError:
+            # Whoever read has gone, such as head; python would complain when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 141
+        raise  # another pipe's
     except OSError as error:
         if error.filename is None:
             raise

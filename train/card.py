@@ -12,12 +12,13 @@ from flexgym.evaluate.benchmark.cards import BLOCK, UNPLAYED
 from flexgym.policies.learned_weights import ALGORITHMS
 from flexgym.policies.runs import MENUS
 from flexgym.train.finished import Trained
+from flexgym.train.run_folder import LENGTHS_BEFORE
 
 HYPERPARAMETERS = "hyperparameters.yml"
 """What a file with the card's hyper-parameters is called in its command."""
 _SHARED = (
     *("environment", "task", "algorithm", "recipe", "seed", "minutes", "validation"),
-    *("hyperparameters", "date", "versions", "git", "extended"),
+    *("hyperparameters", "date", "versions", "git", LENGTHS_BEFORE),
 )
 """Keys of ``config.yaml`` that every environment has; the others are options of its command."""
 
@@ -50,7 +51,7 @@ def model_card(name: str, seeds: Sequence[Trained], best: Trained, settings: Seq
         f"<!-- {BLOCK} -->\n{UNPLAYED}\n<!-- end {BLOCK} -->",
         "## Training",
         _data(config),
-        f"```bash\n{command}\n```{_extended(config)}",
+        f"```bash\n{command}\n```{_lengths_before(config)}",
         _seeds(seeds, best),
         "## Hyper-parameters",
         f"{saved if HYPERPARAMETERS in command else ''}```yaml\n{hyperparameters(config)}```",
@@ -165,17 +166,15 @@ def _world(config: Mapping[str, Any]) -> str:
     return f"`{config['environment']}`" + (f" ({told})" if told else "")
 
 
-def _extended(config: Mapping[str, Any]) -> str:
-    """What the command leaves out of a run that was made longer."""
-    lengths = config.get("extended")
+def _lengths_before(config: Mapping[str, Any]) -> str:
+    """What the command leaves out of a run whose length was changed."""
+    lengths = ", then ".join(map(str, config.get(LENGTHS_BEFORE) or []))
     if not lengths:
         return ""
-    told = ", then ".join(f"{length:,}" for length in lengths)
-    what = "updates" if config["algorithm"] == MENUS else "frames"
     return (
-        f"\n\nTraining was first meant to take {told} {what} and was made longer with `--resume`, "
-        "so that the learning rate fell more than once; the command in one go trains another "
-        "network."
+        f"\n\nTraining was first meant to take {lengths}; that was changed "
+        "with `--resume`, so that the learning rate fell more than once; the command in one go "
+        "trains another network."
     )
 
 

@@ -77,7 +77,7 @@ def train(
     from flexgym.evaluate.report import provenance
     from flexgym.train.menu_run import MenuRun
     from flexgym.train.menu_settings import MenuSettings, read_settings
-    from flexgym.train.run_folder import RunFolder, has_begun, lengthen
+    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
 
     if minutes is not None and not 0 < minutes < 1e12:
         raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
@@ -100,7 +100,8 @@ def train(
         if validation is None:
             asked["validation"] = VALIDATION_HOUSE_DAYS
         wanted = {**asked, "hyperparameters": read_settings(recipe, config), **provenance()}
-    lengthen(wanted, "updates", updates, begun=resume and has_begun(folder))
+    begun = resume and frames_of(folder) > 0
+    lengthen(wanted, "updates", updates, minutes, begun=begun)
     settings = MenuSettings.parse(wanted["hyperparameters"])
     run_folder = (
         RunFolder.resume(folder, CHECKPOINT)
@@ -118,7 +119,7 @@ def train(
 
 
 def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> dict[str, Any]:
-    """Configuration of a run to continue: its own, with a new time limit where one is given.
+    """Configuration of a run to continue: its own.
 
     Raises:
         RunError: The options contradict those the run was started with.
@@ -135,6 +136,4 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
         given = {**read_settings(asked["recipe"], config), **ends}
         pairs["config"] = (saved["hyperparameters"], given)
     refuse_others(folder, pairs)
-    if asked["minutes"] is not None:
-        saved["minutes"] = asked["minutes"]
     return saved

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
 
+LENGTHS_BEFORE = "lengths_before"
+"""Key of ``config.yaml``: how long a run was meant to be before that was changed."""
 _LOCK = "lock"
 _LONGEST = 10**12
 
@@ -57,40 +59,55 @@ class RunState:
 def length_of(config: Mapping[str, Any]) -> int:
     """Frames or updates that a run is meant to take, by its configuration; 0 if it does not say."""
     parameters = config["hyperparameters"]
-    return int(parameters.get("n_timesteps", parameters.get("updates", 0)))
+    return whole_number(parameters.get("n_timesteps", parameters.get("updates")))
 
 
-def has_begun(path: str | Path) -> bool:
-    """Whether something has been trained in a folder."""
+def frames_of(path: str | Path) -> int:
+    """Frames or updates trained in a folder; 0 where there are none."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return json.loads((Path(path) / "state.json").read_text())["frames"] > 0
-    return False
+        return whole_number(json.loads((Path(path) / "state.json").read_text())["frames"])
+    return 0
 
 
-def lengthen(config: dict[str, Any], key: str, length: float | None, *, begun: bool) -> None:
+def lengthen(
+    config: dict[str, Any],
+    key: str,
+    length: float | None,
+    minutes: float | None,
+    *,
+    begun: bool,
+) -> None:
     """Write how long training shall be into a configuration, and how long it was meant to be.
 
     Args:
         config: Of the run.
         key: Hyper-parameter that says it.
         length: Frames or updates; None leaves it.
-        begun: See `has_begun`.
+        minutes: Time limit; None leaves it.
+        begun: Whether something has been trained.
 
     Raises:
-        ScenarioError: It is no whole number from 1.
+        ScenarioError: The length is no whole number from 1.
     """
-    if length is None:
-        return
-    whole, before = whole_number(length), whole_number(config["hyperparameters"].get(key))
-    if not 1 <= whole <= _LONGEST:
-        name = key.removeprefix("n_")
-        raise ScenarioError(
-            f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
-        )
-    if begun and before < whole:
+    name, parameters = key.removeprefix("n_"), config["hyperparameters"]
+    before = []
+    if length is not None:
+        whole, meant = whole_number(length), whole_number(parameters.get(key))
+        if not 1 <= whole <= _LONGEST:
+            raise ScenarioError(
+                f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
+            )
+        if whole != meant:
+            before.append(f"{meant:,} {'updates' if name == 'updates' else 'frames'}")
+        parameters[key] = whole
+    if minutes is not None:
+        limit = config.get("minutes")
+        if limit != minutes:
+            before.append("no time limit" if limit is None else f"{limit:g} minutes")
+        config["minutes"] = minutes
+    if begun and before:
         # The learning rate of what was trained went by the old length.
-        config["extended"] = [*config.get("extended", []), before]
-    config["hyperparameters"][key] = whole
+        config[LENGTHS_BEFORE] = [*config.get(LENGTHS_BEFORE, []), ", ".join(before)]
 
 
 class RunFolder:

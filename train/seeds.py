@@ -12,7 +12,9 @@ from typing import Any
 
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.processes import processes
-from flexgym.train.run_folder import has_begun, length_of
+from flexgym.policies.runs import CONFIG, MENUS, read_run
+from flexgym.train.run_folder import LENGTHS_BEFORE, frames_of, length_of, lengthen
+from flexgym.train.settings import whole_number
 
 MOST_SEEDS = 1000
 
@@ -63,7 +65,8 @@ def train_seeds(
             f"{seed_folder(folder, there[0])} already holds a run; pass --resume to go on with it "
             "and begin the others, or another --out."
         )
-    _check_lengths(folder, numbers, options.get("timesteps", options.get("updates")))
+    if there:
+        options |= _common_lengths([seed_folder(folder, k) for k in numbers], env, options)
     wide = len(str(numbers[-1]))
     jobs = {
         k: {
@@ -91,24 +94,42 @@ def train_seeds(
         return {k: future.result() for k, future in waiting.items()}
 
 
-def _check_lengths(folder: str | Path, seeds: Sequence[int], length: float | None) -> None:
-    """Raise `RunError` where some runs would be made longer, and others begin with that length.
+def _common_lengths(folders: Sequence[Path], env: str, options: Mapping[str, Any]) -> dict:
+    """Options that say how long runs are which begin beside others that are there.
 
-    The learning rate falls once in these, twice in those: they would be no seeds of one command.
+    Raises:
+        RunError: They would be no runs of one command: the learning rate falls once in a run that
+            begins with a length, twice in one that is brought to it.
     """
-    from flexgym.policies.runs import read_run
-
-    begun = [k for k in seeds if has_begun(seed_folder(folder, k))]
-    if length is None or len(begun) == len(seeds):
-        return
-    for k in begun:
-        meant = length_of(read_run(seed_folder(folder, k)))
-        if meant < length:
-            raise RunError(
-                f"{seed_folder(folder, k)} was begun with {meant} frames or updates, others would "
-                f"begin with {length:g}; expected runs of one command. Let all come to their end "
-                "with --resume first, then make them longer; or choose another --out."
-            )
+    option, key = ("updates",) * 2 if env == MENUS else ("timesteps", "n_timesteps")
+    asked, minutes = options.get(option), options.get("minutes")
+    plans: dict[tuple[int, float | None, str], Path] = {}
+    others = []
+    for folder in folders:
+        if not (folder / CONFIG).exists():
+            others.append(folder)
+            continue
+        config, frames = read_run(folder), frames_of(folder)
+        if frames < (whole_number(asked) or length_of(config)):
+            lengthen(config, key, asked, minutes, begun=frames > 0)
+        before = ", then ".join(map(str, config.get(LENGTHS_BEFORE) or []))
+        plans.setdefault((length_of(config), config.get("minutes"), before), folder)
+    length, limit, _ = next(iter(plans))
+    if others:
+        length, limit = whole_number(asked) or length, limit if minutes is None else minutes
+        plans.setdefault((length, limit, ""), others[0])
+    if len(plans) > 1:
+        told = "; ".join(
+            f"{folder} {length:,}"
+            + (f", {limit:g} minutes at most" if limit is not None else "")
+            + (f", first {before}" if before else "")
+            for (length, limit, before), folder in plans.items()
+        )
+        raise RunError(
+            f"the seeds would differ in their {option}: {told}; expected runs of one command. "
+            "Train them apart, or choose another --out."
+        )
+    return {option: length, "minutes": limit}
 
 
 def _wait_for_start(first: Future[float], folder: Path) -> None:
@@ -123,7 +144,6 @@ def _trainer(env: str) -> Callable[..., float]:
     Raises:
         ScenarioError: It is unknown.
     """
-    from flexgym.policies.learned_menus import MENUS
     from flexgym.train.task import task_class
 
     if env == MENUS:

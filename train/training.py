@@ -66,7 +66,7 @@ def train(
     """
     import torch
 
-    from flexgym.train.run_folder import RunFolder, has_begun, lengthen
+    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
 
     task = task_class(env)
     if minutes is not None and not 0 < minutes < 1e12:
@@ -89,7 +89,8 @@ def train(
         if resume
         else _started(asked, task, config)
     )
-    lengthen(wanted, "n_timesteps", timesteps, begun=resume and has_begun(folder))
+    begun = resume and frames_of(folder) > 0
+    lengthen(wanted, "n_timesteps", timesteps, minutes, begun=begun)
     run_folder = RunFolder.resume(folder) if resume else RunFolder.create(folder, wanted)
     solving = Path(cache) if cache else None, threads
     return run_folder.train(
@@ -135,7 +136,7 @@ def _resumed(
     task: type[Task],
     config: str | Path | None,
 ) -> dict[str, Any]:
-    """Configuration of a run to continue: its own, with a new time limit where one is given.
+    """Configuration of a run to continue: its own.
 
     Raises:
         RunError: The options contradict those the run was started with.
@@ -163,8 +164,6 @@ def _resumed(
     )
     if not config:
         check_wrappers(saved["hyperparameters"], str(folder / "config.yaml"))
-    if asked["minutes"] is not None:
-        saved["minutes"] = asked["minutes"]
     return saved
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import combinations
@@ -210,7 +210,9 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
     """
     found = []
     for source in sources:
-        pattern, _, place = source.rpartition("=")
+        pattern, patterned, place = source.partition("=")
+        if not patterned or Path(source.rpartition(":")[0]).is_file():
+            pattern, place = "", source
         name = _tabled(place.rpartition(":")[2])
         entry = Entry(name, "own", 0, "code", place, _code(place)[1])
         found.append((pattern or "*", entry))
@@ -227,9 +229,10 @@ def _code(place: str) -> tuple[Any, str]:
     try:
         made_of = own_code.files_of(place, attribute)
         listed = getattr(attribute, "files", ())
-        if isinstance(listed, str):
+        if isinstance(listed, str | Iterator):
             raise TypeError(f"files is {listed!r}")
-        return attribute, _digest([*made_of, *(made_of[0].parent / one for one in listed)])
+        listed = sorted(made_of[0].parent / one for one in listed)
+        return attribute, _digest([*made_of, *listed])
     except (OSError, TypeError, ImportError) as error:
         raise RunError(
             f"the policy {place} has files that cannot be read ({error}); expected a list of "

@@ -21,10 +21,10 @@ from flexgym.envs.errors import FlexgymError, RunError
 def attribute(source: str) -> Any:
     """What ``module:callable`` or ``file.py:callable`` names.
 
-    Modules are looked for as python does: beside a file or in the current folder, then installed.
+    Modules may be installed, or lie beside a file, or in the current folder.
 
     Raises:
-        RunError: There is nothing, or a module beside it shares its name with one that is loaded.
+        RunError: There is nothing, or what it imports lies there, but another of its name is found.
     """
     place, _, name = source.rpartition(":")
     try:
@@ -75,17 +75,20 @@ def files_of(source: str, given: Any) -> list[Path]:
 
 
 def _folder(place: str) -> Path:
-    """Where a policy's modules are looked for first, as if python had begun there."""
+    """Where a policy's own modules lie."""
     return Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
 
 
 def _module(place: str) -> ModuleType:
     path, folder = Path(place).resolve(), _folder(place)
-    with suppress(ValueError):
-        sys.path.remove(str(folder))
-    sys.path.insert(0, str(folder))
+    # Behind what is installed: nobody's own file comes before a module that somebody else wants.
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
     invalidate_caches()
     if not place.endswith(".py"):
+        for name in _with_packages([place]):
+            _check_found(name, folder)
+        _imported([path for path in _places(place) if path.is_file()], folder)
         return import_module(place)
     _imported([path], folder)  # what is in the way is named before anything runs
     name = f"flexgym_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
@@ -107,7 +110,7 @@ def _imported(files: Iterable[Path], folder: Path) -> list[Path]:
     """Files that these import, and what those import, in the order of their names.
 
     Raises:
-        RunError: One of them lies in the policy's folder, but another of its name is loaded.
+        RunError: One of them lies in the policy's folder, but another of its name is found.
     """
     waiting = list(files)
     seen = set(waiting)
@@ -142,24 +145,28 @@ def _imports(file: Path, folder: Path) -> Iterator[Path]:
             continue
         # Looking for a module imports its package: none that is installed.
         for name in _with_packages(names):
-            _check_loaded(name.partition(".")[0], folder)
+            _check_found(name, folder)
             if any(map(_is_own, _places(name.partition(".")[0]))):
                 yield from (path for path in _places(name) if path.is_file() and _is_own(path))
 
 
-def _check_loaded(name: str, folder: Path) -> None:
-    """Raise `RunError` where a module in a folder cannot be had: another of its name is loaded."""
-    loaded = getattr(sys.modules.get(name), "__file__", None)
-    if loaded is None or name == "flexgym":
+def _check_found(name: str, folder: Path) -> None:
+    """Raise `RunError` where a module lies in a folder, and python finds another of its name."""
+    beside = folder.joinpath(*name.split("."))
+    for there in (beside / "__init__.py", beside.parent / f"{beside.name}.py"):
+        if not there.is_file():
+            continue
+        try:
+            spec = find_spec(name)
+        except (Exception, SystemExit):
+            return  # a package of somebody else's fails; whoever imports it hears of it
+        found = "nothing" if spec is None else str(spec.origin)
+        if not Path(found).is_file() or Path(found).read_bytes() != there.read_bytes():
+            raise RunError(
+                f"{there} cannot be imported as {name}, for which python finds {found}; expected "
+                "a name that no other module has. Rename it."
+            )
         return
-    for there in (folder / name / "__init__.py", folder / f"{name}.py"):
-        if there.is_file():
-            if not there.samefile(loaded):
-                raise RunError(
-                    f"{there} cannot be imported beside {loaded}; expected modules with names of "
-                    "their own. Rename it."
-                )
-            return
 
 
 def _with_packages(names: Iterable[str]) -> list[str]:

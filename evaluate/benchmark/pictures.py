@@ -147,7 +147,7 @@ def overview_picture(
                 highest = max(highest, score["high"])
         axes.axvline(100.0, color="#333333", lw=1.2, zorder=1)
         axes.plot([], [], "s", color=COLOURS[TINTS["rule"]], label="strongest rule")
-        own = any(row["kind"] == "own" for _, rows, _ in shown for row in rows)
+        own = any(believable(rows, "own") for _, rows, _ in shown)
         told = "learned or own" if own else "learned"
         axes.plot([], [], "o", color=COLOURS[TINTS["learned"]], label=told)
         axes.set_yticks(range(len(shown)), [name_of(title) for title, _, _ in shown])

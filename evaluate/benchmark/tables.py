@@ -37,7 +37,7 @@ def settings_of(
         yield title, rows, timings
 
 
-def believable(rows: Sequence[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+def believable(rows: Sequence[Mapping[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
     """Rows of some kinds, without those that cost less than the bound."""
     return [row for row in rows if row["kind"] in kinds and not row["impossible"]]
 

@@ -13,7 +13,8 @@ from flexgym.envs.errors import RunError
 from flexgym.evaluate.benchmark import cell as cells
 from flexgym.evaluate.benchmark.arena import Setting
 from flexgym.evaluate.benchmark.command import benchmark
-from flexgym.evaluate.benchmark.tables import markdown_tables
+from flexgym.evaluate.benchmark.pictures import overview_picture, setting_picture
+from flexgym.evaluate.benchmark.tables import markdown_tables, settings_of
 
 TINY = (
     Setting("trader", "evening", 96, parts=2, without=("forward at once",)),
@@ -181,6 +182,16 @@ def test_who_costs_less_than_the_bound_is_marked(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "household/no-car, Cheat: costs less than the bound" in told
     assert told.count("Cheat") == 1
+    # Nor does a picture hang on its score.
+    row = next(row for row in results["rows"] if row["impossible"])
+    for score in (110.0, 1e6):
+        row["score"] = dict.fromkeys(("low", "mean", "high"), score)
+        settings = list(settings_of(results))
+        overview_picture(tmp_path / f"overview-{score}.png", settings)
+        setting_picture(tmp_path / f"setting-{score}.png", *settings[0])
+    for what in ("overview", "setting"):
+        one, other = (path.read_bytes() for path in tmp_path.glob(f"{what}-*.png"))
+        assert one == other
 
 
 def test_processes_side_by_side_find_the_same(whole, tmp_path):

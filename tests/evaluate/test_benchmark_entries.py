@@ -263,18 +263,57 @@ def test_what_an_own_policy_imports_counts_as_part_of_it(tmp_path):
     assert len(digests) == 4
 
 
-def test_modules_beside_a_policy_are_its_own(tmp_path, monkeypatch):
-    """They come before what is installed; where one of their name is loaded, that is said."""
-    text = "from ours_helper import still\n"
-    for folder in ("installed", "one", "other"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "ours_helper.py").write_text("def still(seen):\n    return seen\n")
-        (tmp_path / folder / "ours_policy.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path / "installed")
-    code_entries([f"{tmp_path}/one/ours_policy.py:still"])
-    assert sys.modules["ours_helper"].__file__ == str(tmp_path / "one" / "ours_helper.py")
-    with pytest.raises(RunError, match=r"other/ours_helper\.py cannot be imported beside .*one/"):
-        code_entries([f"{tmp_path}/other/ours_policy.py:still"])
+IMPORTING = {
+    "above": ("from ours_{n} import still\n", "ours_{n}.py"),
+    "within": ("def still(seen):\n    import ours_{n}\n    return seen\n", "ours_{n}.py"),
+    "folder": ("from ours_{n}.deep import still\n", "ours_{n}/deep.py"),
+    "package": ("from ours_{n}.deep import still\n", "ours_{n}/deep.py"),
+}
+STILL = "def still(seen):\n    return seen\n"
+
+
+@pytest.mark.parametrize("kind", IMPORTING)
+def test_policies_never_share_modules_that_differ(tmp_path, kind):
+    """Whoever comes second is refused, however it imports; a copy serves both."""
+    number = list(IMPORTING).index(kind)
+    text, helper = (one.format(n=number) for one in IMPORTING[kind])
+    for name in ("one", "copy", "other"):
+        folder = tmp_path / name
+        (folder / helper).parent.mkdir(parents=True)
+        (folder / helper).write_text(STILL + "A = 1\n" * (name == "other"))
+        if kind == "package":
+            (folder / helper).with_name("__init__.py").write_text("")
+        (folder / "policy.py").write_text(text)
+    one, copy = (code_entries([f"{tmp_path}/{n}/policy.py:still"])[0][1] for n in ("one", "copy"))
+    assert one.digest == copy.digest
+    with pytest.raises(RunError, match=r"other/ours_.*\.py cannot be imported as .*one/ours_"):
+        code_entries([f"{tmp_path}/other/policy.py:still"])
+
+
+@pytest.mark.parametrize("name", ["queue", "time", "yaml"])
+def test_names_of_installed_modules_are_taken(tmp_path, name):
+    """They stay what they are for everybody else; who imports them from beside is told."""
+    import importlib
+
+    (tmp_path / f"{name}.py").write_text("MINE = 1\n")
+    (tmp_path / "idle.py").write_text(STILL)
+    (tmp_path / "wants.py").write_text(f"import {name}\n\n{STILL}")
+    before = importlib.util.find_spec(name).origin
+    code_entries([f"{tmp_path}/idle.py:still"])
+    taken = sys.modules.pop(name)
+    try:
+        assert importlib.util.find_spec(name).origin == before
+    finally:
+        sys.modules[name] = taken
+    with pytest.raises(RunError, match=rf"{name}\.py cannot be imported as {name}, for which"):
+        code_entries([f"{tmp_path}/wants.py:still"])
+
+
+def test_a_module_whose_name_is_taken_is_told(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("def choice(seen):\n    return seen\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"random\.py cannot be imported as random"):
+        code_entries(["random:choice"])
 
 
 def test_a_policy_that_changes_while_others_play_is_said(own, tmp_path):
@@ -296,6 +335,7 @@ def test_modules_of_the_current_folder_are_found(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("def a(seen):\n    return seen\n\n\na.files = 'weights.txt'\n", "files is 'weights.txt'"),
+        ("def a(seen):\n    return seen\n\n\na.files = iter(['a'])\n", "files is <list_iterator"),
         ("import sys\n\nsys.exit(0)\n", "got the policy"),
         ("1 / 0\n", "division by zero"),
     ],
@@ -388,6 +428,15 @@ def test_runs_that_play_in_one_setting_are_told_apart(tmp_path):
         team_of(setting, arena, run_entries(both))
     named = run_entries([both[0], f"mine={both[1]}"])
     assert {one.policy for one in team_of(setting, arena, named).entries} >= {"ppo", "mine"}
+
+
+def test_folders_of_policies_may_have_an_equals_sign(tmp_path):
+    file = tmp_path / "lr=0.1" / "ours_equal.py"
+    file.parent.mkdir()
+    file.write_text(STILL)
+    for pattern in ("", "trader/*="):
+        found = code_entries([f"{pattern}{file}:still"])[0]
+        assert (found[0], found[1].source) == (pattern.rstrip("=") or "*", f"{file}:still")
 
 
 def test_folders_may_have_an_equals_sign(tmp_path):

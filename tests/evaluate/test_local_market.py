@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from flexgym.baselines.local_market.deviations import best_deviation, price_grid
+from flexgym.baselines.local_market.deviations import best_deviation
 from flexgym.cli import main
 from flexgym.envs.local_market.dynamics import actions_from_orders, orders_from_actions
 from flexgym.envs.local_market.params import RULES
@@ -142,7 +142,7 @@ def test_the_grid_of_the_best_response_is_fine_enough(rule):
                 best_deviation(limits, volumes, LEARNER, rule, prices=prices, shares=shares)
                 for prices, shares in (
                     (price[r, LEARNER], share[r, LEARNER]),
-                    (price_grid(limits, 401, ends), np.linspace(0.0, 1.0, 21)),
+                    (np.linspace(*ends, 4001), np.linspace(0.0, 1.0, 6)),
                 )
             )
             gained += coarse.surplus_eur

@@ -36,4 +36,16 @@ def test_a_path_that_cannot_be_used_is_one_line(tmp_path):
     done = run(f"open({str(tmp_path)!r}, 'w')", check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"flexgym: error: cannot use {tmp_path} (Is a directory)")
+    assert "--out" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_nobody_has_to_read():
+    done = run("0", preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_other_pipes_are_no_matter_of_the_reader():
+    done = run("(_ for _ in ()).throw(BrokenPipeError('a worker'))", stdout=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "a worker" in done.stderr

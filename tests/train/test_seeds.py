@@ -32,6 +32,10 @@ def file(tmp_path):
     return path
 
 
+def configuration(run):
+    return yaml.safe_load((run / "config.yaml").read_text())
+
+
 def weights(run):
     from flexgym.policies.learned_weights import read_checkpoint
 
@@ -63,26 +67,63 @@ def test_seeds_that_were_left_go_on_and_others_begin(tmp_path, file):
     assert not (tmp_path / "seed-0").exists()
     (tmp_path / "seed-1").rename(tmp_path / "seed-0")
     train_seeds("aggregator", tmp_path, 2, resume=True, **options)
-    options["timesteps"] = 192
-    # Three are not longer seeds of one command: the third would begin with this length.
-    with pytest.raises(RunError, match="seed-0 was begun with 96 frames"):
-        train_seeds("aggregator", tmp_path, 3, resume=True, **options)
-    train_seeds("aggregator", tmp_path, 2, resume=True, **options)
+    longer = {**options, "timesteps": 192}
+    train_seeds("aggregator", tmp_path, 2, resume=True, **longer)
     for seed in range(2):
         state = json.loads((tmp_path / f"seed-{seed}" / "state.json").read_text())
         assert state["frames"] == 192
-        saved = yaml.safe_load((tmp_path / f"seed-{seed}" / "config.yaml").read_text())
-        assert saved["extended"] == [96]
+        assert configuration(tmp_path / f"seed-{seed}")["lengths_before"] == ["96 frames"]
 
 
-def test_a_run_that_had_not_begun_is_not_made_longer(tmp_path, file):
+def test_seeds_that_begin_beside_others_are_as_long(tmp_path, file):
+    options = {"config": file, "validation": 8}
+    train_seeds("aggregator", tmp_path, 1, timesteps=96, minutes=5, **options)
+    train_seeds("aggregator", tmp_path, 2, resume=True, **options)
+    told = configuration(tmp_path / "seed-1")
+    assert (told["hyperparameters"]["n_timesteps"], told["minutes"]) == (96, 5)
+    assert "lengths_before" not in told
+
+
+@pytest.mark.parametrize(
+    ("seeds", "asked", "message"),
+    [
+        (3, {"timesteps": 192}, r"seed-0 192, first 96 frames; .*seed-2 192;"),
+        (3, {"timesteps": 48}, r"seed-0 96; .*seed-2 48;"),
+        (3, {"timesteps": 192, "minutes": 5}, r"first 96 frames, no time limit;"),
+        (3, {"minutes": 5}, r"seed-0 96; .*seed-2 96, 5 minutes at most;"),
+        (2, {"timesteps": 384}, r"seed-0 384, first 96 frames; .*seed-1 384, first .*192 frames;"),
+    ],
+)  # fmt: skip
+def test_seeds_of_several_lengths_do_not_mix(tmp_path, file, seeds, asked, message):
+    """It is said before anything is trained."""
+    options = {"config": file, "validation": 8}
+    train_seeds("aggregator", tmp_path, 2, timesteps=96, **options)
+    if seeds == 2:
+        train("aggregator", tmp_path / "seed-1", seed=1, timesteps=192, resume=True, **options)
+    with pytest.raises(RunError, match=message):
+        train_seeds("aggregator", tmp_path, seeds, resume=True, **asked, **options)
+    assert not (tmp_path / "seed-2").exists()
+    assert configuration(tmp_path / "seed-0")["hyperparameters"]["n_timesteps"] == 96
+
+
+def test_a_run_that_had_not_begun_was_of_no_other_length(tmp_path, file):
     run = tmp_path / "run"
     train("aggregator", run, config=file, validation=8, timesteps=96)
     state = json.loads((run / "state.json").read_text()) | {"frames": 0}
     (run / "state.json").write_text(json.dumps(state))
     (run / "last.zip").unlink()
     train("aggregator", run, validation=8, timesteps=192, resume=True)
-    assert "extended" not in yaml.safe_load((run / "config.yaml").read_text())
+    assert "lengths_before" not in configuration(run)
+
+
+@pytest.mark.parametrize("length", ["abc", None, 1.5, [1]])
+def test_a_damaged_length_is_named(tmp_path, file, length):
+    train_seeds("aggregator", tmp_path, 1, config=file, validation=8, timesteps=96)
+    told = configuration(tmp_path / "seed-0")
+    told["hyperparameters"]["n_timesteps"] = length
+    (tmp_path / "seed-0" / "config.yaml").write_text(yaml.safe_dump(told))
+    with pytest.raises((RunError, ScenarioError), match=r"timesteps"):
+        train_seeds("aggregator", tmp_path, 2, resume=True, validation=8)
 
 
 def test_seeds_side_by_side_in_processes(tmp_path, file):
@@ -92,9 +133,7 @@ def test_seeds_side_by_side_in_processes(tmp_path, file):
     )
     assert done == 0
     for seed in range(2):
-        assert (
-            yaml.safe_load((tmp_path / f"runs/seed-{seed}/config.yaml").read_text())["seed"] == seed
-        )
+        assert configuration(tmp_path / f"runs/seed-{seed}")["seed"] == seed
 
 
 def test_bad_numbers_of_seeds_are_named(tmp_path):

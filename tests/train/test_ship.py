@@ -244,10 +244,10 @@ def test_policies_play_in_settings_of_their_environment(runs, tmp_path):
 
 def test_a_run_that_was_made_longer_says_so(runs, tmp_path):
     for seed in range(2):
-        reconfigure(runs / f"seed-{seed}", extended=[96, 192])
+        reconfigure(runs / f"seed-{seed}", lengths_before=["96 frames", "2 minutes"])
     card = (ship("tiny", runs, to=tmp_path) / "card.md").read_text()
-    assert "first meant to take 96, then 192 frames" in card
-    assert "--extended" not in card
+    assert "first meant to take 96 frames, then 2 minutes;" in card
+    assert "--lengths" not in card
 
 
 def test_runs_of_code_that_nobody_has_are_told(runs, tmp_path, capsys):
@@ -257,7 +257,7 @@ def test_runs_of_code_that_nobody_has_are_told(runs, tmp_path, capsys):
     assert "note" not in capsys.readouterr().err
     reconfigure(runs / "seed-1", git="0123abcd+changes")
     ship("tiny", runs, to=tmp_path)
-    assert "note: seeds 1 were trained by code that no commit holds" in capsys.readouterr().err
+    assert "differed from every commit: 1 of the seeds" in capsys.readouterr().err
 
 
 def test_the_best_seed_keeps_limits_if_any_does(runs, tmp_path):

@@ -197,7 +197,7 @@ def test_training_writes_a_run_that_can_be_evaluated_and_resumed(tmp_path, algor
     assert train(run, timesteps=384, resume=True, **options) == after["best_score"]
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["hyperparameters"]["n_timesteps"] == 1536
-    assert saved["extended"] == [768]
+    assert saved["lengths_before"] == ["768 frames"]
 
 
 @pytest.mark.parametrize("timesteps", [0.5, 0, -1, float("nan"), 384.5, 1e13])
