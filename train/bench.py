@@ -116,7 +116,11 @@ def measure(repeats: int, seed: int, rollout: int = ROLLOUT) -> list[dict[str, A
 def _model(env: Any, rollout: int, seed: int) -> Any:
     from stable_baselines3 import PPO
 
-    return PPO(
+    from flexgym.train.lean import lean_update
+
+    model = PPO(
         "MlpPolicy", env, n_steps=rollout // env.num_envs, batch_size=min(BATCH, rollout),
         n_epochs=4, gamma=1.0, seed=seed, device="cpu", policy_kwargs={"net_arch": [64, 64]},
     )  # fmt: skip
+    lean_update(model.policy)
+    return model

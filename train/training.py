@@ -207,6 +207,7 @@ def _prepare(
 
     from flexgym.policies.learned_weights import ALGORITHMS, read_checkpoint, restore
     from flexgym.train.callbacks import NoiseCeiling, Supervisor
+    from flexgym.train.lean import lean_update
     from flexgym.train.settings import Budget, algorithm_arguments, wrapped
     from flexgym.train.wrappers import Stopwatch
 
@@ -234,6 +235,7 @@ def _prepare(
         model = getattr(stable_baselines3, learner)(
             env=env, seed=seed % 2**32, device=device, **made
         )
+    lean_update(model.policy)
     batch.seed(episodes)  # for SB3 has seeded it with the seed of the networks
     if checkpoint is not None:
         # Not SB3's load, which would open what others have pickled.
