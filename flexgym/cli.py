@@ -130,20 +130,32 @@ def _attach(parser: argparse.ArgumentParser, module: str, target: str | None) ->
     command.add_arguments(parser)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0 done, 2 bad input)."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    chosen = _parser().parse_args(given)
+def _execute(given: Sequence[str]) -> int:
+    try:
+        chosen = _parser().parse_args(given)
+    except SystemExit:
+        _flush()  # of --help
+        raise
     chosen.command = shlex.join(["flexgym", *given])
     # Small networks and matrices get slower, not faster, with more threads. The limit holds for
     # what is loaded, the variable for what is loaded later.
     threadpool_limits(chosen.threads)
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
+    code = int(chosen.execute(chosen))
+    _flush()
+    return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is where none is open
+        sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 2 bad input)."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = int(chosen.execute(chosen))
-        if sys.stdout is not None:  # it is where none is open
-            sys.stdout.flush()
-        return code
+        return _execute(given)
     except FlexgymError as error:
         print(f"flexgym: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ FEEDERS, SINGLES = 128, 8
 ROLLOUT = 12288
 """Frames of a rollout: a day of the batch, sixteen days of the single environments."""
 BATCH = 4096
-"""Frames of a minibatch, as many as feeders are trained with."""
+"""Frames of a minibatch."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

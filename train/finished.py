@@ -12,7 +12,7 @@ from typing import Any
 
 from flexgym.envs.errors import RunError
 from flexgym.policies.runs import CONFIG, read_run, runs_in, weights_file
-from flexgym.train.run_folder import RunState, length_of
+from flexgym.train.run_folder import RunState, check_lengths, length_of
 
 OWN = ("seed", "date", "versions", "git")
 """What seeds of one policy may differ in."""
@@ -71,6 +71,7 @@ def trained_seeds(folder: Path) -> list[Trained]:
 def _finished(folder: Path) -> Trained:
     """A run, if it has come to its end and may be shown to others."""
     config = read_run(folder)
+    check_lengths(config, folder)
     path = folder / "state.json"
     try:
         state = RunState(**json.loads(path.read_text()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MethodType
 from typing import Any
 
 import torch
@@ -40,16 +41,14 @@ def lean_update(policy: Any) -> None:
 
     Rollouts stay SB3's: the same random numbers, and its check that means are numbers.
     """
-    given = getattr(policy, "action_dist", None)
-    if type(given) is not DiagGaussianDistribution:
-        return
-    closed, evaluate = Gaussian(given.action_dim), policy.evaluate_actions
+    if type(getattr(policy, "action_dist", None)) is DiagGaussianDistribution:
+        policy.evaluate_actions = MethodType(_evaluate_actions, policy)
 
-    def evaluate_actions(*seen: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        policy.action_dist = closed
-        try:
-            return evaluate(*seen)
-        finally:
-            policy.action_dist = given
 
-    policy.evaluate_actions = evaluate_actions
+def _evaluate_actions(policy: Any, *args: Any, **kwargs: Any) -> Any:
+    given = policy.action_dist
+    policy.action_dist = Gaussian(given.action_dim)
+    try:
+        return type(policy).evaluate_actions(policy, *args, **kwargs)
+    finally:
+        policy.action_dist = given

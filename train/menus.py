@@ -77,10 +77,9 @@ def train(
     from flexgym.evaluate.report import provenance
     from flexgym.train.menu_run import MenuRun
     from flexgym.train.menu_settings import MenuSettings, read_settings
-    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
+    from flexgym.train.run_folder import RunFolder, check_length, frames_of, lengthen
 
-    if minutes is not None and not 0 < minutes < 1e12:
-        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
+    check_length("updates", updates, minutes)
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)
@@ -126,8 +125,10 @@ def _resumed(folder: Path, asked: dict[str, Any], config: str | Path | None) -> 
     """
     from flexgym.policies.learned import read_config
     from flexgym.train.menu_settings import read_settings
+    from flexgym.train.run_folder import check_lengths
 
     saved = read_config(folder, (MENUS,))
+    check_lengths(saved, folder)
     saved.setdefault("validation", VALIDATION_HOUSE_DAYS)
     same = ("recipe", "seed", *(["validation"] if asked["validation"] is not None else []))
     pairs = {key: (saved.get(key), asked[key]) for key in same}

@@ -69,6 +69,41 @@ def frames_of(path: str | Path) -> int:
     return 0
 
 
+def check_length(key: str, length: float | None, minutes: float | None) -> None:
+    """Refuse lengths of training that are none.
+
+    Args:
+        key: Hyper-parameter that says it.
+        length: Frames or updates, or None.
+        minutes: Time limit, or None.
+
+    Raises:
+        ScenarioError: The length is no whole number from 1, or the limit not above 0.
+    """
+    if length is not None and not 1 <= whole_number(length) <= _LONGEST:
+        raise ScenarioError(
+            f"{key.removeprefix('n_')} is {length:g}; expected a whole number from 1 to "
+            f"{_LONGEST:g}."
+        )
+    if minutes is not None and not 0 < minutes < _LONGEST:
+        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
+
+
+def check_lengths(config: Mapping[str, Any], folder: str | Path) -> None:
+    """Refuse a configuration whose time limit or lengths before cannot be read.
+
+    Raises:
+        RunError: One is damaged.
+    """
+    limit, before = config.get("minutes"), config.get(LENGTHS_BEFORE, [])
+    numbers = limit is None or (type(limit) in (int, float) and limit > 0)
+    if not numbers or not isinstance(before, list) or not all(isinstance(x, str) for x in before):
+        raise RunError(
+            f"cannot read minutes or {LENGTHS_BEFORE} in {Path(folder) / 'config.yaml'}; expected "
+            "what flexgym train wrote."
+        )
+
+
 def lengthen(
     config: dict[str, Any],
     key: str,
@@ -87,16 +122,13 @@ def lengthen(
         begun: Whether something has been trained.
 
     Raises:
-        ScenarioError: The length is no whole number from 1.
+        ScenarioError: See `check_length`.
     """
+    check_length(key, length, minutes)
     name, parameters = key.removeprefix("n_"), config["hyperparameters"]
     before = []
     if length is not None:
         whole, meant = whole_number(length), whole_number(parameters.get(key))
-        if not 1 <= whole <= _LONGEST:
-            raise ScenarioError(
-                f"{name} is {length:g}; expected a whole number from 1 to {_LONGEST:g}."
-            )
         if whole != meant:
             before.append(f"{meant:,} {'updates' if name == 'updates' else 'frames'}")
         parameters[key] = whole

@@ -13,7 +13,14 @@ from typing import Any
 from flexgym.envs.errors import RunError, ScenarioError
 from flexgym.evaluate.processes import processes
 from flexgym.policies.runs import CONFIG, MENUS, read_run
-from flexgym.train.run_folder import LENGTHS_BEFORE, frames_of, length_of, lengthen
+from flexgym.train.run_folder import (
+    LENGTHS_BEFORE,
+    check_length,
+    check_lengths,
+    frames_of,
+    length_of,
+    lengthen,
+)
 from flexgym.train.settings import whole_number
 
 MOST_SEEDS = 1000
@@ -58,6 +65,8 @@ def train_seeds(
             f"seeds is {seeds} and threads {threads}; expected 1 to {MOST_SEEDS} seeds and at "
             "least one thread."
         )
+    key = "updates" if env == MENUS else "n_timesteps"
+    check_length(key, options.get(key.removeprefix("n_")), options.get("minutes"))
     numbers = range(seed, seed + seeds)
     there = [k for k in numbers if (seed_folder(folder, k) / "config.yaml").exists()]
     if there and not resume:
@@ -66,7 +75,7 @@ def train_seeds(
             "and begin the others, or another --out."
         )
     if there:
-        options |= _common_lengths([seed_folder(folder, k) for k in numbers], env, options)
+        options |= _common_lengths([seed_folder(folder, k) for k in numbers], env, key, options)
     wide = len(str(numbers[-1]))
     jobs = {
         k: {
@@ -94,14 +103,17 @@ def train_seeds(
         return {k: future.result() for k, future in waiting.items()}
 
 
-def _common_lengths(folders: Sequence[Path], env: str, options: Mapping[str, Any]) -> dict:
+def _common_lengths(
+    folders: Sequence[Path], env: str, key: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """Options that say how long runs are which begin beside others that are there.
 
     Raises:
         RunError: They would be no runs of one command: the learning rate falls once in a run that
-            begins with a length, twice in one that is brought to it.
+            begins with a length, twice in one that is brought to it. Or one is another
+            environment's, or damaged.
     """
-    option, key = ("updates",) * 2 if env == MENUS else ("timesteps", "n_timesteps")
+    option = key.removeprefix("n_")
     asked, minutes = options.get(option), options.get("minutes")
     plans: dict[tuple[int, float | None, str], Path] = {}
     others = []
@@ -110,6 +122,8 @@ def _common_lengths(folders: Sequence[Path], env: str, options: Mapping[str, Any
             others.append(folder)
             continue
         config, frames = read_run(folder), frames_of(folder)
+        _check_environment(config, env, folder)
+        check_lengths(config, folder)
         if frames < (whole_number(asked) or length_of(config)):
             lengthen(config, key, asked, minutes, begun=frames > 0)
         before = ", then ".join(map(str, config.get(LENGTHS_BEFORE) or []))
@@ -126,10 +140,23 @@ def _common_lengths(folders: Sequence[Path], env: str, options: Mapping[str, Any
             for (length, limit, before), folder in plans.items()
         )
         raise RunError(
-            f"the seeds would differ in their {option}: {told}; expected runs of one command. "
+            f"the seeds would differ in their length: {told}; expected runs of one command. "
             "Train them apart, or choose another --out."
         )
     return {option: length, "minutes": limit}
+
+
+def _check_environment(config: Mapping[str, Any], env: str, folder: Path) -> None:
+    """Raise `RunError` where a run is another environment's, or learned menus are beside others."""
+    from flexgym.train.task import task_class
+
+    menus = config["algorithm"] == MENUS
+    same = menus if env == MENUS else not menus and config["environment"] == task_class(env).env_id
+    if not same:
+        raise RunError(
+            f"{folder} holds a run of {config['algorithm']} in {config['environment']}; expected "
+            f"one of flexgym train {env}. Choose another --out."
+        )
 
 
 def _wait_for_start(first: Future[float], folder: Path) -> None:

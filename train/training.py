@@ -66,11 +66,10 @@ def train(
     """
     import torch
 
-    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
+    from flexgym.train.run_folder import RunFolder, check_length, frames_of, lengthen
 
     task = task_class(env)
-    if minutes is not None and not 0 < minutes < 1e12:
-        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
+    check_length("n_timesteps", timesteps, minutes)
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)
@@ -142,6 +141,7 @@ def _resumed(
         RunError: The options contradict those the run was started with.
     """
     from flexgym.policies.learned import read_config
+    from flexgym.train.run_folder import check_lengths
     from flexgym.train.settings import (
         check_wrappers,
         checked_hyperparameters,
@@ -149,6 +149,7 @@ def _resumed(
     )
 
     saved = read_config(folder)
+    check_lengths(saved, folder)
     saved.setdefault("validation", task.episodes)
     same = ["environment", "algorithm", "seed", *sorted(options)]
     if asked["validation"] is not None:

@@ -17,6 +17,9 @@ from typing import Any
 
 from flexgym.envs.errors import FlexgymError, RunError
 
+_SEARCHED: list[Path] = []
+"""Folders of policies, in which python looks for modules since they were named."""
+
 
 def attribute(source: str) -> Any:
     """What ``module:callable`` or ``file.py:callable`` names.
@@ -82,8 +85,9 @@ def _folder(place: str) -> Path:
 def _module(place: str) -> ModuleType:
     path, folder = Path(place).resolve(), _folder(place)
     # Behind what is installed: nobody's own file comes before a module that somebody else wants.
-    if str(folder) not in sys.path:
+    if folder not in (Path(place).resolve() for place in sys.path):
         sys.path.append(str(folder))
+        _SEARCHED.append(folder)
     invalidate_caches()
     if not place.endswith(".py"):
         for name in _with_packages([place]):
@@ -110,7 +114,8 @@ def _imported(files: Iterable[Path], folder: Path) -> list[Path]:
     """Files that these import, and what those import, in the order of their names.
 
     Raises:
-        RunError: One of them lies in the policy's folder, but another of its name is found.
+        RunError: One of them lies in the policy's folder, but another of its name is found, or
+            beside another policy alone.
     """
     waiting = list(files)
     seen = set(waiting)
@@ -147,11 +152,29 @@ def _imports(file: Path, folder: Path) -> Iterator[Path]:
         for name in _with_packages(names):
             _check_found(name, folder)
             if any(map(_is_own, _places(name.partition(".")[0]))):
-                yield from (path for path in _places(name) if path.is_file() and _is_own(path))
+                for path in _places(name):
+                    if path.is_file() and _is_own(path):
+                        _check_place(path, name, folder)
+                        yield path
+
+
+def _check_place(path: Path, name: str, folder: Path) -> None:
+    """Raise `RunError` where a module is found only because of another policy beside it."""
+    if path.is_relative_to(folder) or not any(map(path.is_relative_to, _SEARCHED)):
+        return
+    raise RunError(
+        f"{path}, imported as {name} from {folder}, lies beside another policy; expected it there. "
+        "Copy it by another name, or install it."
+    )
 
 
 def _check_found(name: str, folder: Path) -> None:
-    """Raise `RunError` where a module lies in a folder, and python finds another of its name."""
+    """Raise `RunError` where a module lies in a folder, and python finds another of its name.
+
+    One of the same text is another, too: it may read what lies beside it.
+    """
+    if name.partition(".")[0] == "flexgym":
+        return  # a checkout beside the policy is not what plays
     beside = folder.joinpath(*name.split("."))
     for there in (beside / "__init__.py", beside.parent / f"{beside.name}.py"):
         if not there.is_file():
@@ -160,8 +183,10 @@ def _check_found(name: str, folder: Path) -> None:
             spec = find_spec(name)
         except (Exception, SystemExit):
             return  # a package of somebody else's fails; whoever imports it hears of it
-        found = "nothing" if spec is None else str(spec.origin)
-        if not Path(found).is_file() or Path(found).read_bytes() != there.read_bytes():
+        origin = Path(str(spec.origin)) if spec is not None and spec.has_location else None
+        if origin is None or not origin.is_file() or not origin.samefile(there):
+            within = spec.submodule_search_locations if spec is not None else None
+            found = origin or next(iter(within or ()), "one of its own")
             raise RunError(
                 f"{there} cannot be imported as {name}, for which python finds {found}; expected "
                 "a name that no other module has. Rename it."

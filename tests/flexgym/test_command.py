@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 LOUD = """
 import sys, types
 import flexgym.cli as cli
@@ -13,21 +15,28 @@ loud.run = lambda arguments: {body}
 loud.add_arguments = lambda parser: None
 sys.modules["loud"] = loud
 cli.COMMANDS = {{"loud": ("", {{None: "loud"}})}}
-sys.exit(cli.main(["loud"]))
+sys.exit(cli.main(["loud", *sys.argv[1:]]))
 """
 
 
-def run(body, **options):
+def run(body, *arguments, **options):
     code = LOUD.format(body=body)
+    # What is written is kept back until it is flushed, as in a user's shell.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        **options,
     )
 
 
-def test_a_reader_that_leaves_ends_it_quietly():
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_a_reader_that_leaves_ends_it_quietly(arguments):
     read, write = os.pipe()
     os.close(read)
-    done = run("print('x' * 100) or 0", stdout=write)
+    done = run("print('x' * 100) or 0", *arguments, stdout=write)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
 

@@ -1,5 +1,7 @@
 """The lean update is that of stable-baselines3."""
 
+from copy import deepcopy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -44,3 +46,17 @@ def test_training_comes_to_the_same_weights(env):
         found.append(model.policy.state_dict())
     for name, theirs in found[0].items():
         np.testing.assert_allclose(found[1][name], theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_copies_are_their_own():
+    policy = PPO("MlpPolicy", gym.make("Pendulum-v1"), seed=3, device="cpu").policy
+    lean_update(policy)
+    copy = deepcopy(policy)
+    with torch.no_grad():
+        for weights in copy.parameters():
+            weights.zero_()
+        seen = torch.ones(1, 3), torch.ones(1, 1)
+        values = [one.evaluate_actions(*seen)[0].item() for one in (policy, copy)]
+    assert values[0] != 0.0
+    assert values[1] == 0.0
+    assert type(copy.action_dist) is DiagGaussianDistribution

@@ -126,6 +126,39 @@ def test_a_damaged_length_is_named(tmp_path, file, length):
         train_seeds("aggregator", tmp_path, 2, resume=True, validation=8)
 
 
+@pytest.mark.parametrize(
+    "damage", [{"minutes": "abc"}, {"minutes": [1]}, {"lengths_before": 5}, {"lengths_before": "a"}]
+)
+def test_a_damaged_limit_is_named(tmp_path, file, damage):
+    train_seeds("aggregator", tmp_path, 1, config=file, validation=8, timesteps=96)
+    told = configuration(tmp_path / "seed-0") | damage
+    (tmp_path / "seed-0" / "config.yaml").write_text(yaml.safe_dump(told))
+    with pytest.raises(RunError, match="cannot read minutes or lengths_before"):
+        train_seeds("aggregator", tmp_path, 2, resume=True, validation=8)
+    with pytest.raises(RunError, match="cannot read minutes or lengths_before"):
+        train("aggregator", tmp_path / "seed-0", resume=True, minutes=3)
+
+
+@pytest.mark.parametrize("option", ["timesteps", "minutes"])
+@pytest.mark.parametrize("length", [-1, 0, float("nan")])
+def test_lengths_that_are_none_are_named(tmp_path, file, option, length):
+    """Also where all seeds are trained already."""
+    asked = {option: length}
+    options = {"config": file, "validation": 8}
+    train_seeds("aggregator", tmp_path, 1, timesteps=96, **options)
+    for seeds in (1, 2):
+        with pytest.raises(ScenarioError, match=f"{option} is"):
+            train_seeds("aggregator", tmp_path, seeds, resume=True, **asked, **options)
+    assert not (tmp_path / "seed-1").exists()
+
+
+@pytest.mark.parametrize("env", ["directive", "menus"])
+def test_seeds_of_another_environment_are_named(tmp_path, file, env):
+    train_seeds("aggregator", tmp_path, 1, config=file, validation=8, timesteps=96)
+    with pytest.raises(RunError, match=r"holds a run of ppo in flexgym/Aggregator-v0; expected"):
+        train_seeds(env, tmp_path, 2, resume=True)
+
+
 def test_seeds_side_by_side_in_processes(tmp_path, file):
     done = main(
         f"train aggregator --config {file} --validation 8 --seeds 2 --threads 2 --steps 96 "
