@@ -42,10 +42,14 @@ def lean_update(policy: Any) -> None:
     Rollouts stay SB3's: the same random numbers, and its check that means are numbers.
     """
     if type(getattr(policy, "action_dist", None)) is DiagGaussianDistribution:
-        policy.evaluate_actions = MethodType(_evaluate_actions, policy)
+        policy.evaluate_actions = MethodType(evaluate_actions, policy)
 
 
-def _evaluate_actions(policy: Any, *args: Any, **kwargs: Any) -> Any:
+def evaluate_actions(policy: Any, *args: Any, **kwargs: Any) -> Any:
+    """Values, log-densities and entropies as SB3's method gives them, by `Gaussian`.
+
+    It has that method's name, so that a policy that is pickled comes back as SB3's.
+    """
     given = policy.action_dist
     policy.action_dist = Gaussian(given.action_dim)
     try:

@@ -86,7 +86,7 @@ def check_length(key: str, length: float | None, minutes: float | None) -> None:
             f"{_LONGEST:g}."
         )
     if minutes is not None and not 0 < minutes < _LONGEST:
-        raise ScenarioError(f"minutes is {minutes}; expected a number > 0.")
+        raise ScenarioError(f"minutes is {minutes}; expected a number > 0 and below {_LONGEST:g}.")
 
 
 def check_lengths(config: Mapping[str, Any], folder: str | Path) -> None:
@@ -96,7 +96,7 @@ def check_lengths(config: Mapping[str, Any], folder: str | Path) -> None:
         RunError: One is damaged.
     """
     limit, before = config.get("minutes"), config.get(LENGTHS_BEFORE, [])
-    numbers = limit is None or (type(limit) in (int, float) and limit > 0)
+    numbers = limit is None or (type(limit) in (int, float) and 0 < limit < _LONGEST)
     if not numbers or not isinstance(before, list) or not all(isinstance(x, str) for x in before):
         raise RunError(
             f"cannot read minutes or {LENGTHS_BEFORE} in {Path(folder) / 'config.yaml'}; expected "

@@ -126,7 +126,7 @@ def _common_lengths(
         check_lengths(config, folder)
         if frames < (whole_number(asked) or length_of(config)):
             lengthen(config, key, asked, minutes, begun=frames > 0)
-        before = ", then ".join(map(str, config.get(LENGTHS_BEFORE) or []))
+        before = ", then ".join(config.get(LENGTHS_BEFORE, []))
         plans.setdefault((length_of(config), config.get("minutes"), before), folder)
     length, limit, _ = next(iter(plans))
     if others:

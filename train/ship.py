@@ -90,8 +90,8 @@ def ship(
     changed = [str(one.seed) for one in seeds if str(one.config.get("git")).endswith("+changes")]
     if changed:
         print(
-            f"note: training of seed {', '.join(changed)} began with changes that are in no "
-            "commit, so nobody can repeat it. Commit, and train again.",
+            f"note: training began with changes that are in no commit (seed {', '.join(changed)}), "
+            "so nobody can repeat it. Commit, and train again.",
             file=sys.stderr,
         )
     best = max(seeds, key=lambda one: (one.state.best_keeps_limits, one.state.best_score))

@@ -209,14 +209,15 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
             its name.
     """
     found = []
-    for source in sources:
+    # Once all are named, each is looked at beside all others, as it is when it plays.
+    for source in [*sources, *sources] if len(sources) > 1 else sources:
         pattern, patterned, place = source.partition("=")
         if not patterned or Path(source.rpartition(":")[0]).is_file():
             pattern, place = "", source
         name = _tabled(place.rpartition(":")[2])
         entry = Entry(name, "own", 0, "code", place, _code(place)[1])
         found.append((pattern or "*", entry))
-    return found
+    return found[-len(sources) :]
 
 
 def _code(place: str) -> tuple[Any, str]:

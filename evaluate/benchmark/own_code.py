@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module, invalidate_caches
+from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -160,11 +161,17 @@ def _imports(file: Path, folder: Path) -> Iterator[Path]:
 
 def _check_place(path: Path, name: str, folder: Path) -> None:
     """Raise `RunError` where a module is found only because of another policy beside it."""
-    if path.is_relative_to(folder) or not any(map(path.is_relative_to, _SEARCHED)):
+    others = [place for place in _SEARCHED if place != folder]
+    if not any(map(path.is_relative_to, others)):
         return
+    searched = [place for place in sys.path if Path(place).resolve() not in others]
+    for finder in sys.meta_path:
+        places = searched if finder is PathFinder else None
+        if finder.find_spec(name.partition(".")[0], places) is not None:
+            return
     raise RunError(
-        f"{path}, imported as {name} from {folder}, lies beside another policy; expected it there. "
-        "Copy it by another name, or install it."
+        f"{path}, imported as {name} from {folder}, lies beside another policy; expected it in "
+        f"{folder}, or installed. Copy it there by another name, or install it."
     )
 
 

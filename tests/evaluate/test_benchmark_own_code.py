@@ -96,7 +96,7 @@ STILL = "def still(seen):\n    return seen\n"
 
 
 @pytest.mark.parametrize("kind", IMPORTING)
-def test_policies_never_share_modules_that_differ(tmp_path, kind):
+def test_policies_never_share_modules(tmp_path, kind):
     """Whoever comes second is refused, however it imports; a copy may read what lies beside it."""
     number = list(IMPORTING).index(kind)
     text, helper = (one.format(n=number) for one in IMPORTING[kind])
@@ -113,15 +113,34 @@ def test_policies_never_share_modules_that_differ(tmp_path, kind):
             code_entries([f"{tmp_path}/{name}/policy.py:still"])
 
 
-def test_modules_beside_another_policy_are_not_found(tmp_path):
+@pytest.mark.parametrize("first", ["sub/one", "two"])
+def test_modules_beside_another_policy_are_not_found(tmp_path, first):
     """Else who plays would depend on who is named before."""
-    for name, text in {"one": STILL, "other": f"from helper_of_one import A\n\n{STILL}"}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "policy.py").write_text(text)
-    (tmp_path / "one" / "helper_of_one.py").write_text("A = 1\n")
-    one, other = (f"{tmp_path}/{name}/policy.py:still" for name in ("one", "other"))
-    with pytest.raises(RunError, match=r"helper_of_one\.py, imported .* beside another"):
-        code_entries([one, other])
+    (tmp_path / "sub").mkdir()
+    name = f"helper_of_one_{first[-3:]}"
+    (tmp_path / "sub" / "one.py").write_text(STILL)
+    (tmp_path / "sub" / f"{name}.py").write_text("A = 1\n")
+    wants = f"try:\n    import {name}\nexcept ImportError:\n    pass\n\n\n{STILL}"
+    (tmp_path / "two.py").write_text(wants)
+    other = {"two": "sub/one", "sub/one": "two"}[first]
+    with pytest.raises(RunError, match=rf"{name}\.py, imported as {name} .* beside another"):
+        code_entries([f"{tmp_path}/{one}.py:still" for one in (first, other)])
+
+
+def test_modules_that_are_found_anyway_may_lie_beside_another_policy(tmp_path, monkeypatch):
+    """Such as a project's own, on its path or linked."""
+    source = tmp_path / "src"
+    (source / "ours_project").mkdir(parents=True)
+    (source / "ours_project" / "__init__.py").write_text(STILL)
+    (tmp_path / "ours_named.py").write_text(STILL)
+    (tmp_path / "ours_linked.py").write_text("A = 1\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "ours_linked.py").symlink_to(tmp_path / "ours_linked.py")
+    policy = tmp_path / "other" / "policy.py"
+    policy.write_text(f"import ours_linked\nfrom ours_project import still as a\n\n\n{STILL}")
+    monkeypatch.syspath_prepend(str(source))
+    monkeypatch.chdir(tmp_path)
+    assert len(code_entries(["ours_named:still", f"{policy}:still"])) == 2
 
 
 def test_a_policy_may_lie_in_a_checkout(tmp_path):

@@ -1,5 +1,6 @@
 """The lean update is that of stable-baselines3."""
 
+import pickle
 from copy import deepcopy
 
 import gymnasium as gym
@@ -60,3 +61,5 @@ def test_copies_are_their_own():
     assert values[0] != 0.0
     assert values[1] == 0.0
     assert type(copy.action_dist) is DiagGaussianDistribution
+    again = pickle.loads(pickle.dumps(policy))  # as another process gets it
+    assert again.evaluate_actions(*seen)[0].item() == pytest.approx(values[0])

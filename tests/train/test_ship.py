@@ -257,7 +257,7 @@ def test_runs_of_code_that_nobody_has_are_told(runs, tmp_path, capsys):
     assert "note" not in capsys.readouterr().err
     reconfigure(runs / "seed-1", git="0123abcd+changes")
     ship("tiny", runs, to=tmp_path)
-    assert "training of seed 1 began with changes that are in no commit" in capsys.readouterr().err
+    assert "changes that are in no commit (seed 1)" in capsys.readouterr().err
 
 
 def test_the_best_seed_keeps_limits_if_any_does(runs, tmp_path):
