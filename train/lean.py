@@ -15,8 +15,9 @@ _LOG_2PI = math.log(2.0 * math.pi)
 class Gaussian(DiagGaussianDistribution):
     """Density and entropy of independent Gaussian actions, without `torch.distributions`.
 
-    That makes a dozen arrays as large as a minibatch's actions, and reading and writing those
-    takes longer than some of the networks. Means have shape (n, d), deviations (d,) or (n, d).
+    With it a dozen arrays as large as a minibatch's actions are made, and reading and writing
+    those takes longer than some of the networks. Means have shape (n, d), deviations
+    (d,) or (n, d).
     """
 
     def proba_distribution(self, mean_actions: torch.Tensor, log_std: torch.Tensor) -> Gaussian:

@@ -77,9 +77,8 @@ def train(
     from flexgym.evaluate.report import provenance
     from flexgym.train.menu_run import MenuRun
     from flexgym.train.menu_settings import MenuSettings, read_settings
-    from flexgym.train.run_folder import RunFolder, check_length, frames_of, lengthen
+    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
 
-    check_length("updates", updates, minutes)
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)

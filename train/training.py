@@ -66,10 +66,9 @@ def train(
     """
     import torch
 
-    from flexgym.train.run_folder import RunFolder, check_length, frames_of, lengthen
+    from flexgym.train.run_folder import RunFolder, frames_of, lengthen
 
     task = task_class(env)
-    check_length("n_timesteps", timesteps, minutes)
     if validation is not None and validation < 1:
         raise ScenarioError(f"validation is {validation}; expected at least 1.")
     place = training_device(device)

@@ -208,16 +208,19 @@ def code_entries(sources: Sequence[str]) -> list[tuple[str, Entry]]:
         RunError: It cannot be imported, or one of its files cannot be read, or no table can hold
             its name.
     """
-    found = []
-    # Once all are named, each is looked at beside all others, as it is when it plays.
-    for source in [*sources, *sources] if len(sources) > 1 else sources:
+    places = []
+    for source in sources:
         pattern, patterned, place = source.partition("=")
         if not patterned or Path(source.rpartition(":")[0]).is_file():
             pattern, place = "", source
         name = _tabled(place.rpartition(":")[2])
-        entry = Entry(name, "own", 0, "code", place, _code(place)[1])
-        found.append((pattern or "*", entry))
-    return found[-len(sources) :]
+        own_code.attribute(place)
+        places.append((pattern or "*", name, place))
+    # Once all are named, each is looked at beside all others, as it is when it plays.
+    return [
+        (pattern, Entry(name, "own", 0, "code", place, _code(place)[1]))
+        for pattern, name, place in places
+    ]
 
 
 def _code(place: str) -> tuple[Any, str]:
